@@ -1,0 +1,114 @@
+/**
+ * The cluster of the Slurm ring: may this machine have one, and its life around the tests. A Slurm that belongs to
+ * somebody is never touched: where one is configured or running, the ring stays away.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+
+/** What the decision rests on. */
+export interface Machine {
+  root: boolean;
+  /** Debian, Ubuntu or one of their kin. */
+  debian: boolean;
+  container: boolean;
+  ci: boolean;
+  /** EMX2_INSTALL_SLURM=1 */
+  asked: boolean;
+  missingPrograms: readonly string[];
+  /** Configuration files and daemons that are not ours. */
+  siteSlurm: readonly string[];
+}
+
+export type Decision = { run: true; install: boolean } | { run: false; why: string };
+
+export function decide(machine: Machine): Decision {
+  if (machine.siteSlurm.length > 0) {
+    return { run: false, why: `a Slurm or munge lives here, which is left alone: ${machine.siteSlurm.join(", ")}` };
+  }
+  if (!machine.root || !machine.debian) {
+    return { run: false, why: "needs root on Debian or Ubuntu: run `npm test` so, for instance in a container" };
+  }
+  if (!machine.ci && !machine.asked && !machine.container) {
+    return { run: false, why: "installs and starts Slurm here: EMX2_INSTALL_SLURM=1 npm test turns it on" };
+  }
+  return { run: true, install: machine.missingPrograms.length > 0 };
+}
+
+const programs = ["munged", "slurmctld", "slurmd", "sbatch", "slurmdbd", "mariadbd", "mariadb-install-db"];
+const daemons = ["munged", "slurmctld", "slurmd", "slurmdbd"];
+const configurations = ["/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf"];
+/** The environment variable by which up.sh marks its daemons. */
+const ownMark = "EMX2_TEST_CLUSTER=";
+
+export function thisMachine(): Machine {
+  const { CI, EMX2_INSTALL_SLURM, PATH } = process.env;
+  const osRelease = readIfThere("/etc/os-release");
+  return {
+    root: userInfo().uid === 0,
+    debian: /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(osRelease),
+    container:
+      existsSync("/.dockerenv") ||
+      existsSync("/run/.containerenv") ||
+      readIfThere("/proc/1/environ")
+        .split("\0")
+        .some((entry) => entry.startsWith("container=")),
+    ci: CI === "true",
+    asked: EMX2_INSTALL_SLURM === "1",
+    missingPrograms: programs.filter((name) => Bun.which(name, { PATH: `${PATH}:/usr/sbin:/sbin` }) === null),
+    siteSlurm: [...configurations.filter((file) => existsSync(file)), ...foreignDaemons()],
+  };
+}
+
+function foreignDaemons(): string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .flatMap((pid) => {
+      const name = readIfThere(`/proc/${pid}/comm`).trim();
+      if (!daemons.includes(name) || readIfThere(`/proc/${pid}/status`).includes("\nState:\tZ")) return [];
+      return readIfThere(`/proc/${pid}/environ`).includes(ownMark) ? [] : [`${name} (pid ${pid})`];
+    });
+}
+
+/** Empty where it is not there, or not for us to read: a process may end at any time. */
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+const scripts = join(import.meta.dir, "../tests/slurm");
+
+export function installSlurm(): void {
+  const { success } = Bun.spawnSync([join(scripts, "install.sh")], { stdio: ["ignore", "inherit", "inherit"] });
+  if (!success) throw new Error("Slurm could not be installed");
+}
+
+export interface Cluster extends AsyncDisposable {
+  /** What the tests find it by. */
+  env: { EMX2_TEST_SLURM_CONF: string; EMX2_TEST_SLURM_USER: string };
+}
+
+/** The cluster lives while its stdin is open, so it ends with this process, however that ends. */
+export async function startCluster(): Promise<Cluster> {
+  // Not TMPDIR, whose path may be too long for the sockets and closed to the ordinary user.
+  const dir = mkdtempSync("/tmp/emx2-slurm-");
+  // A group of its own, so that Ctrl-C reaches this process alone, and the cluster in order.
+  const script = Bun.spawn([join(scripts, "cluster.sh"), dir], {
+    stdio: ["pipe", "pipe", "inherit"],
+    detached: true,
+  });
+  const { value } = await script.stdout.getReader().read();
+  if (value === undefined) throw new Error(`the cluster did not start: exit ${await script.exited}`);
+  process.stdout.write(value);
+  return {
+    env: { EMX2_TEST_SLURM_CONF: join(dir, "etc/slurm.conf"), EMX2_TEST_SLURM_USER: "emx2" },
+    async [Symbol.asyncDispose]() {
+      script.stdin.end();
+      const code = await script.exited;
+      if (code !== 0) throw new Error(`the cluster did not stop cleanly: exit ${code}`);
+    },
+  };
+}

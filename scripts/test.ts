@@ -1,0 +1,93 @@
+/**
+ * All checks and tests, from the fastest to the real thing; `npm test unit contract` runs the named ones. A ring without
+ * a test fails, and so does a skipped test that tests/skips.txt does not allow. The last line is always
+ * `N passed, N failed`.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run, signalExitCode, stopOnSignals, stopped } from "./program.ts";
+import { ci, type Result, runRing, skips } from "./ring.ts";
+import { allowance } from "./skips.ts";
+import { decide, installSlurm, startCluster, thisMachine } from "./slurm-ring.ts";
+
+const wholeLimitMs = 24 * 60_000;
+const slurmTestTimeoutMs = 120_000;
+const failure: Result = { passed: 0, failed: 1, skipped: [] };
+const reports = mkdtempSync(join(tmpdir(), "emx2-hpc-test-"));
+
+/** In this order. */
+const steps: Readonly<Record<string, () => Promise<Result>>> = {
+  format: () => check("biome", "check", "--linter-enabled=false"),
+  lint: () => check("biome", "lint", "--error-on-warnings"),
+  types: () => check("tsc", "-p", "."),
+  unit: () => runRing({ directory: "tests/unit" }, reports),
+  contract: () => runRing({ directory: "tests/contract" }, reports),
+  build: () => check("bun", "scripts/build.ts"),
+  integration: () => runRing({ directory: "tests/integration", without: "tests/integration/slurm/**" }, reports),
+  simulation: () => runRing({ directory: "tests/simulation" }, reports),
+  smoke: () => runRing({ directory: "tests/smoke" }, reports),
+  slurm,
+};
+/** These run the compiled executable. */
+const needBuild = ["integration", "smoke", "slurm"];
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(names: readonly string[]): Promise<number> {
+  const unknown = names.filter((name) => !(name in steps));
+  if (unknown.length > 0) {
+    console.error(`no such ring: ${unknown.join(", ")}; there are ${Object.keys(steps).join(", ")}`);
+    return 2;
+  }
+  const chosen = new Set(names.length === 0 ? Object.keys(steps) : names);
+  if (needBuild.some((name) => chosen.has(name))) chosen.add("build");
+  stopOnSignals(wholeLimitMs);
+  try {
+    const results: Result[] = [];
+    for (const [name, step] of Object.entries(steps)) {
+      if (chosen.has(name)) results.push(await timed(name, step));
+    }
+    return conclude(results);
+  } finally {
+    rmSync(reports, { recursive: true, force: true });
+  }
+}
+
+async function timed(name: string, step: () => Promise<Result>): Promise<Result> {
+  const start = performance.now();
+  const result = await step().catch((error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    return failure;
+  });
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  const skipped = result.skipped.length === 0 ? "" : `, ${result.skipped.length} skipped`;
+  console.log(`== ${name.padEnd(11)} ${result.passed} passed, ${result.failed} failed${skipped} (${seconds} s)`);
+  return result;
+}
+
+function conclude(results: readonly Result[]): number {
+  for (const { what, why } of results.flatMap((result) => result.skipped)) console.log(`skipped: ${what}: ${why}`);
+  const total = (key: "passed" | "failed") => results.reduce((sum, result) => sum + result[key], 0);
+  console.log(`${total("passed")} passed, ${total("failed")} failed`);
+  return signalExitCode() ?? (total("failed") === 0 ? 0 : 1);
+}
+
+async function check(...command: string[]): Promise<Result> {
+  return (await run(command)) === 0 ? { passed: 1, failed: 0, skipped: [] } : failure;
+}
+
+async function slurm(): Promise<Result> {
+  const decision = decide(thisMachine());
+  if (!decision.run) {
+    if (allowance(skips, "slurm", ci) === undefined) throw new Error(`the Slurm ring must run here: ${decision.why}`);
+    return { passed: 0, failed: 0, skipped: [{ what: "slurm", why: decision.why }] };
+  }
+  if (stopped()) return failure;
+  if (decision.install) installSlurm();
+  await using cluster = await startCluster();
+  return await runRing(
+    { directory: "tests/integration/slurm", timeoutMs: slurmTestTimeoutMs, env: cluster.env },
+    reports,
+  );
+}
