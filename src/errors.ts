@@ -1,0 +1,154 @@
+/**
+ * Faults that some caller treats differently, one class each. Expected outcomes are values in a union and not here;
+ * whatever else is thrown is a bug of ours (stack trace, exit 70).
+ */
+
+/** The configuration cannot be used (exit 78). Carries every problem that was found, not just the first. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+  constructor(readonly problems: readonly ConfigProblem[]) {
+    super(problems.map(formatProblem).join("\n"));
+  }
+}
+
+/** One fault in the configuration: where it is, what is wrong, what would be right. Lines and columns count from 1. */
+export interface ConfigProblem {
+  readonly file?: string;
+  readonly line?: number;
+  readonly column?: number;
+  /** Dotted path of the key, such as `worker.poll_interval_seconds`. */
+  readonly path?: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+export function formatProblem(problem: ConfigProblem): string {
+  const where = [problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(":");
+  const key = problem.path ? `${problem.path}: ` : "";
+  const hint = problem.hint ? ` (${problem.hint})` : "";
+  return `${where}${where ? ": " : ""}${key}${problem.message}${hint}`;
+}
+
+/** EMX2 answered, and the answer is no (any status outside 2xx), or not what the protocol allows. */
+export class ApiError extends Error {
+  override name = "ApiError";
+  constructor(
+    message: string,
+    readonly answer: {
+      /** HTTP status; 200 where a success had a body that is not what the protocol says. */
+      readonly status: number;
+      readonly method: string;
+      readonly path: string;
+      readonly title?: string;
+      readonly detail?: string;
+      readonly requestId?: string;
+      /** What `Retry-After` asked for, in milliseconds. */
+      readonly retryAfterMs?: number;
+      /** A 401 that our clock explains: its offset from the server's, in seconds (positive: ours is ahead). */
+      readonly clockOffsetS?: number;
+    },
+  ) {
+    super(message);
+  }
+}
+
+/** No complete answer came: refused, reset, timed out, cut off, untrusted. */
+export class NetworkError extends Error {
+  override name = "NetworkError";
+  constructor(
+    message: string,
+    readonly failure: {
+      readonly code: string;
+      readonly method: string;
+      readonly path: string;
+      /** False only where the request can not have reached the server (name unknown, connection refused, TLS refused). */
+      readonly maybeDelivered: boolean;
+    },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** A program could not be started, failed, or did not end in time. */
+export class SubprocessError extends Error {
+  override name = "SubprocessError";
+  constructor(
+    message: string,
+    readonly run: {
+      readonly argv: readonly string[];
+      readonly exitCode: number | null;
+      readonly signal: string | null;
+      readonly timedOut: boolean;
+      readonly stderrTail: string;
+    },
+  ) {
+    super(message);
+  }
+}
+
+/** A Slurm command succeeded and printed what no version that we know prints. */
+export class SchedulerOutputError extends Error {
+  override name = "SchedulerOutputError";
+  constructor(
+    message: string,
+    readonly output: { readonly argv: readonly string[]; readonly line: string },
+  ) {
+    super(message);
+  }
+}
+
+/** Bytes are not what their hash or size says. `expected` and `actual` are SHA-256 in lower-case hex, or sizes in bytes. */
+export class IntegrityError extends Error {
+  override name = "IntegrityError";
+  constructor(
+    message: string,
+    readonly mismatch: { readonly what: string; readonly expected: string; readonly actual: string },
+  ) {
+    super(message);
+  }
+}
+
+/**
+ * The file system of a job directory can not take or give what was asked of it: full, over quota, gone, hung, refused.
+ * Reads like the system error that it stands for (`code`, `syscall`).
+ */
+export class StorageError extends Error {
+  override name = "StorageError";
+  /** The system's word, such as ENOSPC, EDQUOT, ESTALE, EACCES; ETIMEDOUT where no answer came. */
+  readonly code: string;
+  /** What was being done. */
+  readonly syscall: string;
+  readonly path: string;
+  /**
+   * It lies in the files themselves (a name that EMX2 can not take, a directory of somebody else): trying again changes
+   * nothing.
+   */
+  readonly permanent: boolean;
+  constructor(
+    message: string,
+    failure: { readonly code: string; readonly syscall: string; readonly path: string; readonly permanent?: boolean },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = failure.code;
+    this.syscall = failure.syscall;
+    this.path = failure.path;
+    this.permanent = failure.permanent ?? false;
+  }
+}
+
+/** The state directory (journal, lock, snapshot) can not be used. Everything recorded before is still there. */
+export class StateError extends Error {
+  override name = "StateError";
+  constructor(
+    message: string,
+    readonly state: {
+      readonly path: string;
+      readonly reason: "full" | "busy" | "newer" | "damaged" | "unusable";
+    },
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
