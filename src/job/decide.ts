@@ -1,0 +1,166 @@
+/**
+ * `decide(job, …)`: which effects a job wants next, one at most per lane, and why it waits where it wants none. Pure: it
+ * may be asked as often as one likes, and asks nothing itself. Whether a lane is free, and when a pool has room, is the
+ * engine's business.
+ */
+import type { Effect, UploadRole } from "./effect.ts";
+import type { Job, Lane, Upload } from "./job.ts";
+import { type Graces, judge } from "./outcome.ts";
+import { outcomeNeverSubmitted } from "./run.ts";
+
+/** Time limits in milliseconds; `null` is never. */
+export interface Policy {
+  /** How long after an intent a submission may still turn up. */
+  readonly fenceMs: number;
+  readonly graces: Graces;
+  /** Between two requests to end the same run. */
+  readonly cancelRepeatMs: number;
+  /** From the close of a job to the removal of its directory. */
+  readonly keepJobDirsMs: number | null;
+}
+
+export interface Health {
+  /** False while the scheduler does not answer: nothing is asked of it but the one poll that finds out. */
+  readonly schedulerUp: boolean;
+}
+
+export interface Decision {
+  readonly start: readonly Effect[];
+  /** Lanes whose effect in flight has lost its purpose. */
+  readonly abort: readonly Lane[];
+  /** When to ask again though nothing has happened; wall clock milliseconds. */
+  readonly wakeAt?: number;
+  readonly why: string;
+}
+
+export function decide(job: Job, health: Health, policy: Policy, now: number): Decision {
+  const plans = planOf(job, health, policy, now);
+  const start: Effect[] = [];
+  const waits: number[] = [];
+  let why = "";
+  for (const plan of plans) {
+    const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
+    if (plan.effect && !(wait && wait.until > now)) start.push(plan.effect);
+    else if (plan.effect && wait) waits.push(wait.until);
+    if (plan.wakeAt !== undefined) waits.push(plan.wakeAt);
+    why ||= (plan.effect && wait ? `${plan.why}; ${wait.cause}` : plan.why) ?? "";
+  }
+  const wakeAt = waits.length > 0 ? { wakeAt: Math.min(...waits) } : {};
+  return { start, abort: aborted(job), ...wakeAt, why };
+}
+
+interface Plan {
+  readonly lane?: Lane;
+  readonly effect?: Effect;
+  readonly wakeAt?: number;
+  readonly why?: string;
+}
+
+function planOf(job: Job, health: Health, policy: Policy, now: number): Plan[] {
+  if (job.closed) return [clean(job, policy, now)];
+  return [
+    claim(job),
+    inputs(job),
+    run(job, health, policy, now),
+    upload(job, "log"),
+    upload(job, "output"),
+    report(job),
+  ];
+}
+
+function aborted(job: Job): Lane[] {
+  if (!job.stop) return [];
+  return job.stop.by === "server-cancelled" ? ["inputs", "outputs"] : ["inputs", "logs", "outputs", "report"];
+}
+
+function claim(job: Job): Plan {
+  const lane = "claim";
+  if (job.claim.stage === "wanted") return { lane, effect: { kind: "ClaimJob" }, why: "to be claimed" };
+  const doubt = (job.claim.stage === "claiming" && job.claim.doubt) || job.server.doubt;
+  return doubt ? { lane, effect: { kind: "ReadJob" }, why: "reading the job at EMX2 to settle a doubt" } : {};
+}
+
+function inputs(job: Job): Plan {
+  const lane = "inputs";
+  if (job.claim.stage !== "ours" || job.stop || job.run.stage !== "none") return {};
+  if (job.inputs.stage === "unlisted") return { lane, effect: { kind: "ListInputs" }, why: "listing inputs" };
+  if (job.inputs.stage !== "staging") return {};
+  const { next, total } = job.inputs;
+  return { lane, effect: { kind: "StageFile", index: next }, why: `staging input file ${next + 1} of ${total}` };
+}
+
+function run(job: Job, health: Health, policy: Policy, now: number): Plan {
+  const lane = "run";
+  const { run } = job;
+  if (run.stage === "none") {
+    if (job.inputs.stage !== "ready" || job.stop) return {};
+    return { lane, effect: { kind: "WriteScript", attempt: "a1" }, why: "writing the batch script" };
+  }
+  if (run.stage === "ended") return {};
+  if (!health.schedulerUp) return { why: "the scheduler does not answer" };
+  if (run.stage === "written") return { lane, effect: { kind: "Submit", ref: run.ref }, why: "to be submitted" };
+  return run.stage === "submitting" ? inDoubt(job, run, policy, now) : followed(job, run, policy);
+}
+
+/**
+ * A submission whose answer was lost: looked for by name until it is found, or until none can turn up any more. Only an
+ * absence that was seen after that moment allows a second submission, under the same attempt, or the end of a job that is
+ * to stop.
+ */
+function inDoubt({ stop }: Job, run: Extract<Job["run"], { stage: "submitting" }>, policy: Policy, now: number): Plan {
+  if (!run.doubt) return {};
+  const lane = "run";
+  const { ref } = run;
+  const fence = run.intentAt + policy.fenceMs;
+  if (now < fence || run.absentAt === undefined || run.absentAt < fence)
+    return { lane, effect: { kind: "FindRun", ref }, why: "looking for a submission whose answer was lost" };
+  if (!stop)
+    return { lane, effect: { kind: "Submit", ref }, why: "the lost submission never arrived: submitting again" };
+  const outcome = outcomeNeverSubmitted("cancelled", stop.detail);
+  return { lane, effect: { kind: "CloseRun", ref, outcome }, why: "the lost submission never arrived" };
+}
+
+function followed(job: Job, run: Extract<Job["run"], { stage: "tracked" }>, policy: Policy): Plan {
+  const lane = "run";
+  const verdict = judge(run, policy.graces, job.stop !== undefined);
+  if (verdict.is === "ended")
+    return { lane, effect: { kind: "CloseRun", ref: run.ref, outcome: verdict.outcome }, why: "reading how it ended" };
+  if (job.stop && run.receipts?.exit === undefined)
+    return { lane, effect: { kind: "CancelRun", ref: run.ref }, why: `${job.stop.detail}: ending its run` };
+  return { why: verdict.why };
+}
+
+/** Logs go first and apart; outputs follow once the logs are settled, so that a failure of either leaves the other. */
+function upload(job: Job, role: UploadRole): Plan {
+  if (job.run.stage !== "ended") return {};
+  const lane = role === "log" ? "logs" : "outputs";
+  if (role === "output" && isOpen(job.logs)) return {};
+  const effect = nextUpload(job[lane], role);
+  return effect ? { lane, effect, why: `uploading ${lane}` } : {};
+}
+
+function isOpen(upload: Upload): boolean {
+  return upload.stage === "waiting" || upload.stage === "sealed" || upload.stage === "putting";
+}
+
+function nextUpload(upload: Upload, role: UploadRole): Effect | undefined {
+  if (upload.stage === "waiting") return { kind: "SealFiles", role };
+  if (upload.stage === "sealed") return { kind: "CreateArtifact", role };
+  if (upload.stage !== "putting") return undefined;
+  return upload.next < upload.total ? { kind: "PutFile", role, index: upload.next } : { kind: "Commit", role };
+}
+
+function report(job: Job): Plan {
+  const [next] = job.outbox;
+  if (!next || job.server.doubt) return {};
+  return { lane: "report", effect: { kind: "Report", report: next }, why: `reporting ${next.status}` };
+}
+
+/** A refused claim has no directory of ours; every other job keeps its own for a while. */
+function clean(job: Job, policy: Policy, now: number): Plan {
+  if (job.cleaned || job.claim.stage === "refused" || !job.closed) return {};
+  if (policy.keepJobDirsMs === null) return { why: "closed; its directory is kept" };
+  const due = job.closed.at + policy.keepJobDirsMs;
+  if (now < due) return { wakeAt: due, why: "closed; its directory is kept for now" };
+  return { lane: "clean", effect: { kind: "RemoveDir" }, why: "removing its directory" };
+}

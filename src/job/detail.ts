@@ -1,0 +1,42 @@
+/**
+ * The `detail` of the terminal report. It begins as the reference's does, since EMX2 shows it and people grep for it:
+ * `slurm_state=…; exit_code=CODE:SIGNAL; reason=…; node=…; elapsed=…`. Then the cause in a few words, what did not come
+ * back, and the last lines of stderr.
+ */
+import type { Job } from "./job.ts";
+import type { Outcome } from "./run.ts";
+
+/** EMX2 takes 65,536 characters of text; a detail stays far below. */
+export const maxDetailChars = 8_192;
+const maxHeadChars = 4_096;
+
+export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
+  const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
+  if (job.backend === "simulate") facts.unshift("SIMULATED");
+  const causes = [
+    outcome.cause,
+    job.outputs.stage === "failed" ? `outputs were not uploaded: ${job.outputs.detail}` : undefined,
+    job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
+    job.stop && job.logs.stage === "committed" ? `log artifact ${job.logs.artifactId}` : undefined,
+  ].filter((cause) => cause !== undefined);
+  const text = [...facts, ...causes].join("; ");
+  const head = text.length <= maxHeadChars ? text : `${text.slice(0, maxHeadChars - 1)}…`;
+  if (outcome.result === "succeeded" || stderrTail.length === 0) return head;
+  return withTail(`${head}\nlast lines of stderr:\n`, stderrTail.join("\n"));
+}
+
+/** Where there is too much, the end stays: a program says last what it died of. */
+function withTail(head: string, tail: string): string {
+  const room = maxDetailChars - head.length;
+  return head + (tail.length <= room ? tail : `…${tail.slice(1 - room)}`);
+}
+
+function slurmFacts(outcome: Outcome): string[] {
+  return [
+    `slurm_state=${outcome.state}`,
+    outcome.exitCode === undefined ? undefined : `exit_code=${outcome.exitCode}:${outcome.signal ?? 0}`,
+    outcome.reason === undefined ? undefined : `reason=${outcome.reason}`,
+    outcome.node === undefined ? undefined : `node=${outcome.node}`,
+    outcome.elapsed === undefined ? undefined : `elapsed=${outcome.elapsed}`,
+  ].filter((fact) => fact !== undefined);
+}

@@ -1,0 +1,141 @@
+/**
+ * What the daemon does to the world (effects), what comes back (results) and everything that can happen to a job
+ * (events). `decide.ts` chooses effects, `daemon/effects.ts` knows how to run each kind, `fold.ts` folds the events.
+ */
+import type { InputRef, Lane, Report, ServerJob } from "./job.ts";
+import type { BackendName } from "./profile.ts";
+import type { JobId, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
+
+export type FileRole = "input" | "output" | "log";
+export type UploadRole = Exclude<FileRole, "input">;
+
+export type Effect =
+  | { readonly kind: "ClaimJob" }
+  | { readonly kind: "ReadJob" }
+  | { readonly kind: "ListInputs" }
+  | { readonly kind: "StageFile"; readonly index: number }
+  | { readonly kind: "WriteScript"; readonly attempt: string }
+  | { readonly kind: "Submit"; readonly ref: RunRef }
+  | { readonly kind: "FindRun"; readonly ref: RunRef }
+  | { readonly kind: "CancelRun"; readonly ref: RunRef }
+  /** The evidence says that the run has ended: take down what is still to be read of it. */
+  | { readonly kind: "CloseRun"; readonly ref: RunRef; readonly outcome: Outcome }
+  | { readonly kind: "SealFiles"; readonly role: UploadRole }
+  | { readonly kind: "CreateArtifact"; readonly role: UploadRole }
+  | { readonly kind: "PutFile"; readonly role: UploadRole; readonly index: number }
+  | { readonly kind: "Commit"; readonly role: UploadRole }
+  | { readonly kind: "Report"; readonly report: Report }
+  | { readonly kind: "RemoveDir" };
+
+export type EffectKind = Effect["kind"];
+export type EffectOf<K extends EffectKind> = Extract<Effect, { kind: K }>;
+
+/** The lane an effect occupies while it is in flight. */
+export function laneOf(effect: Effect): Lane {
+  switch (effect.kind) {
+    case "ClaimJob":
+    case "ReadJob":
+      return "claim";
+    case "ListInputs":
+    case "StageFile":
+      return "inputs";
+    case "WriteScript":
+    case "Submit":
+    case "FindRun":
+    case "CancelRun":
+    case "CloseRun":
+      return "run";
+    case "SealFiles":
+    case "CreateArtifact":
+    case "PutFile":
+    case "Commit":
+      return effect.role === "log" ? "logs" : "outputs";
+    case "Report":
+      return "report";
+    case "RemoveDir":
+      return "clean";
+  }
+}
+
+/** What each kind of effect brings back when it went well. */
+export interface EffectValue {
+  ClaimJob: { readonly job: ServerJob };
+  /** null: EMX2 does not know the job (404). */
+  ReadJob: { readonly job: ServerJob | null };
+  ListInputs: { readonly total: number; readonly bytes: number };
+  StageFile: { readonly bytes: number };
+  WriteScript: { readonly parametersHash: string; readonly ref: RunRef };
+  Submit: { readonly schedulerId: string };
+  /** null: the scheduler and the job directory answered, and neither knows the run. */
+  FindRun: { readonly schedulerId: string | null };
+  CancelRun: Record<never, never>;
+  CloseRun: { readonly stderrTail: readonly string[] };
+  /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
+  SealFiles: { readonly total: number; readonly bytes: number; readonly sha256: string };
+  CreateArtifact: { readonly artifactId: string };
+  PutFile: { readonly bytes: number };
+  Commit: Record<never, never>;
+  Report: Record<never, never>;
+  RemoveDir: Record<never, never>;
+}
+
+/**
+ * How an effect ended. `refused`: the answer is no and asking again will not change it. `retry`: nothing happened, try
+ * again (not before `afterMs`). `doubt`: it may have happened.
+ */
+export type Result<K extends EffectKind = EffectKind> =
+  | { readonly is: "ok"; readonly value: EffectValue[K] }
+  | { readonly is: "refused"; readonly cause: string; readonly status?: number }
+  | { readonly is: "retry"; readonly cause: string; readonly afterMs?: number }
+  | { readonly is: "doubt"; readonly cause: string };
+
+/** One effect with its result, typed kind by kind so that a fold over it narrows both. */
+export type EffectResult = {
+  [K in EffectKind]: { readonly effect: EffectOf<K>; readonly result: Result<K> };
+}[EffectKind];
+
+/** Everything that can happen to a job. `at` is the wall clock in milliseconds. */
+export type JobEvent =
+  | {
+      readonly kind: "Offered";
+      readonly at: number;
+      readonly job: Omit<ServerJob, "parametersText">;
+      readonly workerId: string;
+      readonly profileKey: string;
+      readonly backend: BackendName;
+      readonly dir: string;
+      readonly traceId: string;
+    }
+  /** EMX2's list or the job itself was read; null: 404. */
+  | { readonly kind: "ServerSaw"; readonly at: number; readonly job: Omit<ServerJob, "parametersText"> | null }
+  /** A scheduler cycle: `row` null where the scheduler answered and does not know the run. */
+  | {
+      readonly kind: "RunObserved";
+      readonly at: number;
+      readonly row: SchedulerRow | null;
+      readonly receipts: Receipts;
+    }
+  /** The intent of an effect is on disk, and the effect starts now. */
+  | { readonly kind: "Begun"; readonly at: number; readonly effect: Effect }
+  /** `retryAt`: when the lane may try again, where the result asks for another try. */
+  | ({ readonly kind: "Ended"; readonly at: number; readonly retryAt?: number } & EffectResult);
+
+/** A file of a job: an input to fetch, or an output or log to upload. `path` is relative, `/`-separated and checked. */
+export interface FileRow {
+  readonly role: FileRole;
+  readonly index: number;
+  /** Directory of the job that holds it: `input/<artifact id>`, `output`, `output.a1.1`, `.emx2`. */
+  readonly directory: string;
+  /** Input: the artifact it belongs to. */
+  readonly artifactId?: string;
+  /** Path in the artifact. On disk it is `<directory>/<path>`, unless `diskPath` names another place below `directory`. */
+  readonly path: string;
+  readonly diskPath?: string;
+  readonly bytes: number;
+  /** Lower-case hex; absent where the server does not tell. */
+  readonly sha256?: string;
+  /** Milliseconds; outputs and logs: as it was when it was hashed. */
+  readonly mtimeMs?: number;
+}
+
+export type { InputRef, JobId };

@@ -1,0 +1,161 @@
+/**
+ * What a job is after an effect has ended: one small function per kind. Whatever asks for another try only moves its
+ * lane's next date; whatever may have happened becomes a doubt that `decide.ts` resolves by looking.
+ */
+import { type EffectKind, type EffectOf, type JobEvent, laneOf, type Result, type UploadRole } from "./effect.ts";
+import { claimed, seenAtServer, taken } from "./fold-server.ts";
+import type { Job, Upload } from "./job.ts";
+
+type Ended = Extract<JobEvent, { kind: "Ended" }>;
+
+export function foldResult(job: Job, event: Ended): Job {
+  const lane = laneOf(event.effect);
+  const { [lane]: waited, ...waits } = job.waits;
+  const { result, retryAt, at } = event;
+  if (result.is !== "ok") {
+    const wait = { failures: (waited?.failures ?? 0) + 1, until: retryAt ?? at, cause: result.cause };
+    return folded({ ...job, waits: { ...waits, [lane]: wait } }, event);
+  }
+  // What went well and is to be asked again (a run that is not found yet, or still ending) waits without a failure.
+  const wait = retryAt === undefined ? {} : { [lane]: { failures: 0, until: retryAt, cause: "to be asked again" } };
+  const next = folded(waited || retryAt !== undefined ? { ...job, waits: { ...waits, ...wait } } : job, event);
+  // A claim that has to be made again goes on counting: else a server that fails each one would be asked without pause.
+  const again =
+    waited && event.effect.kind === "ReadJob" && job.claim.stage === "claiming" && next.claim.stage === "wanted";
+  return again ? { ...next, waits: { ...next.waits, claim: waited } } : next;
+}
+
+type Fold<K extends EffectKind> = (job: Job, effect: EffectOf<K>, result: Result<K>, at: number) => Job;
+
+function folded(job: Job, event: Ended): Job {
+  // The event's union ties effect and result together; indexing by kind loses the tie, so it is stated once here.
+  const step = foldOf[event.effect.kind] as Fold<EffectKind>;
+  return step(job, event.effect, event.result, event.at);
+}
+
+const unchanged = (job: Job): Job => job;
+
+const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
+  ClaimJob(job, _effect, result, at) {
+    if (job.claim.stage !== "claiming") return job;
+    if (result.is === "ok") return claimed(job, result.value.job, at);
+    if (result.is === "retry") return { ...job, claim: { stage: "wanted" } };
+    // Even a plain refusal is looked into: a claim that a proxy or a resend doubled is refused the second time.
+    const refusal = result.is === "refused" ? { refusal: result.cause } : {};
+    return { ...job, claim: { stage: "claiming", doubt: true, ...refusal } };
+  },
+
+  ReadJob: (job, _effect, result, at) => (result.is === "ok" ? readResult(job, result.value.job, at) : job),
+
+  ListInputs(job, _effect, result) {
+    if (job.inputs.stage !== "unlisted") return job;
+    if (result.is === "refused") return { ...job, inputs: { stage: "failed", detail: result.cause } };
+    if (result.is !== "ok") return job;
+    const { total, bytes } = result.value;
+    return {
+      ...job,
+      inputs: total === 0 ? { stage: "ready", total, bytes } : { stage: "staging", total, bytes, next: 0 },
+    };
+  },
+
+  StageFile(job, effect, result) {
+    const { inputs } = job;
+    if (inputs.stage !== "staging" || inputs.next !== effect.index) return job;
+    if (result.is === "refused") return { ...job, inputs: { stage: "failed", detail: result.cause } };
+    if (result.is !== "ok") return job;
+    const next = inputs.next + 1;
+    const { total, bytes } = inputs;
+    return { ...job, inputs: next === total ? { stage: "ready", total, bytes } : { ...inputs, next } };
+  },
+
+  WriteScript(job, _effect, result) {
+    if (job.run.stage !== "none") return job;
+    // What the job itself asks for can not be run: it fails as an input would, before anything was submitted.
+    if (result.is === "refused") return { ...job, inputs: { stage: "failed", detail: result.cause } };
+    if (result.is !== "ok") return job;
+    return { ...job, parametersHash: result.value.parametersHash, run: { stage: "written", ref: result.value.ref } };
+  },
+
+  Submit(job, effect, result) {
+    if (job.run.stage !== "submitting") return job;
+    if (result.is === "doubt") return { ...job, run: { ...job.run, doubt: true } };
+    if (result.is !== "ok") return { ...job, run: { stage: "written", ref: effect.ref } };
+    return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId: result.value.schedulerId } } };
+  },
+
+  FindRun(job, effect, result, at) {
+    if (job.run.stage !== "submitting" || !job.run.doubt || result.is !== "ok") return job;
+    const { schedulerId } = result.value;
+    if (schedulerId === null) return { ...job, run: { ...job.run, absentAt: at } };
+    return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId } } };
+  },
+
+  CancelRun: unchanged,
+
+  CloseRun(job, effect, result) {
+    const { ref, outcome } = effect;
+    const closable = outcome.state === "NEVER_SUBMITTED" ? "submitting" : "tracked";
+    if (job.run.stage !== closable || result.is !== "ok") return job;
+    return { ...job, run: { stage: "ended", ref, outcome, stderrTail: result.value.stderrTail } };
+  },
+
+  SealFiles(job, effect, result) {
+    return upload(job, effect.role, "waiting", () => {
+      if (result.is === "refused") return { stage: "failed", detail: result.cause };
+      if (result.is !== "ok") return undefined;
+      const { total, bytes, sha256 } = result.value;
+      return total === 0 ? { stage: "none", why: "there are no files" } : { stage: "sealed", total, bytes, sha256 };
+    });
+  },
+
+  CreateArtifact(job, effect, result) {
+    return upload(job, effect.role, "sealed", ({ total, bytes, sha256 }) => {
+      if (result.is === "refused") return { stage: "failed", detail: result.cause };
+      if (result.is !== "ok") return undefined;
+      return { stage: "putting", artifactId: result.value.artifactId, total, next: 0, bytes, sha256 };
+    });
+  },
+
+  PutFile(job, effect, result) {
+    return upload(job, effect.role, "putting", (putting) => {
+      if (putting.next !== effect.index) return undefined;
+      if (result.is === "refused") return { stage: "failed", detail: result.cause };
+      return result.is === "ok" ? { ...putting, next: putting.next + 1 } : undefined;
+    });
+  },
+
+  Commit(job, effect, result) {
+    return upload(job, effect.role, "putting", ({ artifactId, sha256, bytes }) => {
+      if (result.is === "refused") return { stage: "failed", detail: result.cause };
+      return result.is === "ok" ? { stage: "committed", artifactId, sha256, bytes } : undefined;
+    });
+  },
+
+  Report(job, effect, result) {
+    const report = job.outbox[0];
+    if (!report || !Bun.deepEquals(report, effect.report)) return job;
+    if (result.is === "ok") return taken(job, report, report.status);
+    const conflict = result.is === "refused" && (result.status === 409 || result.status === 404);
+    return conflict ? { ...job, server: { ...job.server, doubt: true } } : job;
+  },
+
+  RemoveDir: (job, _effect, result) => (result.is === "ok" ? { ...job, cleaned: true } : job),
+};
+
+function readResult(job: Job, seen: Parameters<typeof seenAtServer>[1], at: number): Job {
+  return seenAtServer(job, seen, at, true);
+}
+
+/** Moves an upload on, if it still is in the stage that the result is about; `undefined` leaves it as it is. */
+function upload<S extends Upload["stage"]>(
+  job: Job,
+  role: UploadRole,
+  stage: S,
+  move: (upload: Extract<Upload, { stage: S }>) => Upload | undefined,
+): Job {
+  const lane = role === "log" ? "logs" : "outputs";
+  const current = job[lane];
+  if (current.stage !== stage) return job;
+  const next = move(current as Extract<Upload, { stage: S }>);
+  return next ? { ...job, [lane]: next } : job;
+}

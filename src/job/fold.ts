@@ -1,0 +1,105 @@
+/**
+ * `fold(job, event)`: what a job is after something happened to it. Pure, and the only place where a job changes, so that
+ * the stored events replay to the stored job. An event that changes nothing gives back the very same object, which costs
+ * the engine nothing.
+ */
+import type { Effect, JobEvent } from "./effect.ts";
+import { foldResult } from "./fold-result.ts";
+import { seenAtServer } from "./fold-server.ts";
+import type { Job } from "./job.ts";
+import { phaseOf, type SchedulerRow } from "./run.ts";
+import { settle } from "./settle.ts";
+
+/** Undefined in: the job is not known yet. Undefined out: the event is about a job that is not known. */
+export function fold(job: Job | undefined, event: JobEvent): Job | undefined {
+  if (event.kind === "Offered") return job ?? offered(event);
+  if (!job) return undefined;
+  const next = step(job, event);
+  return next === job ? job : settle(next, event.at);
+}
+
+function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" }>): Job {
+  switch (event.kind) {
+    case "ServerSaw":
+      return seenAtServer(job, event.job, event.at, false);
+    case "RunObserved":
+      return observed(job, event);
+    case "Begun":
+      return begun(job, event.effect, event.at);
+    case "Ended":
+      return foldResult(job, event);
+  }
+}
+
+function offered(event: Extract<JobEvent, { kind: "Offered" }>): Job {
+  const { job } = event;
+  return {
+    id: job.id,
+    processor: job.processor,
+    serverProfile: job.profile,
+    profileKey: event.profileKey,
+    backend: event.backend,
+    dir: event.dir,
+    workerId: event.workerId,
+    traceId: event.traceId,
+    submitUser: job.submitUser,
+    inputRefs: job.inputs,
+    timeoutSeconds: job.timeoutSeconds,
+    offeredAt: event.at,
+    server: { status: job.status, doubt: false },
+    claim: { stage: "wanted" },
+    inputs: { stage: "unlisted" },
+    run: { stage: "none" },
+    logs: { stage: "waiting" },
+    outputs: { stage: "waiting" },
+    outbox: [],
+    announced: "CLAIMED",
+    cleaned: false,
+    waits: {},
+  };
+}
+
+/** What must be remembered from the moment an effect starts, whatever becomes of it. */
+function begun(job: Job, effect: Effect, at: number): Job {
+  const { claim, run } = job;
+  if (effect.kind === "ClaimJob" && claim.stage === "wanted")
+    return { ...job, claim: { stage: "claiming", doubt: false } };
+  if (effect.kind === "Submit" && (run.stage === "written" || run.stage === "submitting"))
+    return { ...job, run: { stage: "submitting", ref: effect.ref, intentAt: at, doubt: false } };
+  return job;
+}
+
+/** A scheduler cycle's evidence, kept until `outcome.ts` finds it enough. */
+function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): Job {
+  const run = job.run;
+  if (run.stage !== "tracked") return job;
+  const { row, receipts, at } = event;
+  const lease = receipts.lease;
+  // Another run of ours holds the lease: this id is a twin that did nothing, the lease's is the one to follow.
+  const ref = lease !== undefined && lease !== run.ref.schedulerId ? { ...run.ref, schedulerId: lease } : run.ref;
+  const lastRow = row && run.row && sameButElapsed(row, run.row) ? run.row : (row ?? run.row);
+  // An end that was shown stays one when the scheduler forgets it: absence takes nothing back.
+  const ended = lastRow !== undefined && phaseOf[lastRow.state] === "ended";
+  const { lookedAt, ...known } = run;
+  const evidence = {
+    stage: "tracked" as const,
+    ref,
+    receipts,
+    ...(lastRow ? { row: lastRow } : {}),
+    ...(ended ? { endedSince: run.endedSince ?? at } : {}),
+    ...(receipts.exit ? { exitSince: run.exitSince ?? at } : {}),
+    ...(row === null ? { absentSince: run.absentSince ?? at } : {}),
+  };
+  const waiting = ended || receipts.exit !== undefined || row === null;
+  const next = waiting ? { ...evidence, lookedAt: at } : evidence;
+  if (Bun.deepEquals(evidence, known, true)) return waiting && lookedAt !== at ? { ...job, run: next } : job;
+  // News may make an end of what was only to be asked again later (CancelRun): the lane need not wait it out.
+  const { run: _waited, ...waits } = job.waits;
+  return { ...job, run: next, waits };
+}
+
+/** The time a run has been going changes with every look and is no news, until the run has ended. */
+function sameButElapsed(row: SchedulerRow, known: SchedulerRow): boolean {
+  if (phaseOf[row.state] === "ended") return false;
+  return Bun.deepEquals({ ...row, elapsed: "" }, { ...known, elapsed: "" });
+}

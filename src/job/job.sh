@@ -1,0 +1,129 @@
+#!/bin/sh
+# The batch script: the same bytes for every job. It takes a lease, starts the workload, passes signals on, and leaves
+# receipts. What is particular to a job lies in files beside it, so that nothing of a submitter stands in what a site keeps
+# of scripts. POSIX sh: dash, bash 4.2 and later, busybox sh.
+#
+#   job.sh DIR ATTEMPT       DIR: the job directory; ATTEMPT: one decision to run the job, a1, a2, ...
+#
+# The run's id J is SLURM_JOB_ID, or EMX2_RUN_ID where a plain shell runs the job. R is SLURM_RESTART_COUNT, 0 unless Slurm
+# requeued it. Read from DIR/.emx2/: prelude.sh, environment.sh, command.sh, parameters.json. Written there, each whole or
+# not at all, times in seconds since 1970; every receipt begins with v (1), attempt, job (J), restart (R) and node:
+#
+#   lease.ATTEMPT        symlink -> J               the run that has the attempt, for ever (`closed`: nobody may run it)
+#   lease.ATTEMPT.R      symlink -> J.R.NODE.PID    the process that has run R of it
+#   start.ATTEMPT.R      {.., pid, start}           the workload may have been started
+#   stop.ATTEMPT.R       {.., start, signal, at}    a signal reached this script; SIGKILL may have followed
+#   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill}    the workload has ended; how: `exit`,
+#                        or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is none or not known
+#   lost.ATTEMPT.J.R     {.., holder, at}           this run found the lease taken, and did nothing
+#   done.ATTEMPT.R       {.., exit, manifest_sha256, sealed}    reserved for the seal of the outputs
+#
+# Exit code: the workload's; 93 lease lost; 94 the job directory cannot be read or written.
+umask 027
+emx2_dir=$1 attempt=$2
+job=${SLURM_JOB_ID:-${EMX2_RUN_ID:-}} restart=${SLURM_RESTART_COUNT:-0}
+node=${SLURMD_NODENAME:-$(uname -n)}
+for word in "$attempt" "$job" "$restart" "$node"; do # they become parts of file names and of JSON
+  case $word in '' | *[!A-Za-z0-9._-]*) echo "job.sh: unusable attempt, job id, restart count or node: '$word'" >&2; exit 94 ;; esac
+done
+run=$attempt.$restart
+cd "$emx2_dir/.emx2" || exit 94
+
+if [ "$run" = a1.0 ]; then emx2_output=output emx2_work=work; else emx2_output=output.$run emx2_work=work.$run; fi
+
+now() { date +%s; }
+
+# put FILE JSON: dd's fsync is in coreutils and busybox alike; `sync FILE` before coreutils 8.24 syncs every file system.
+put() {
+  part=.$1.$job.$$
+  text="{\"v\":1,\"attempt\":\"$attempt\",\"job\":\"$job\",\"restart\":$restart,\"node\":\"$node\",$2}"
+  printf '%s\n' "$text" | dd of="$part" conv=fsync 2>/dev/null || printf '%s\n' "$text" >"$part" || return 1
+  mv -f "$part" "$1"
+}
+
+# take NAME VALUE: making a symlink is exclusive and carries its value at once, on local disks and on NFS. Where NFS repeats
+# a request whose answer was lost, ln says "File exists" although it was we: then the value is ours.
+take() {
+  ln -s "$2" "$1" 2>/dev/null && return
+  holder=$(readlink "$1")
+  [ "$holder" = "$2" ] && return
+  [ -n "$holder" ] || exit 94
+  put "lost.$attempt.$job.$restart" "\"holder\":\"$holder\",\"at\":$(now)"
+  exit 93
+}
+take "lease.$attempt" "$job"
+take "lease.$run" "$job.$restart.$node.$$"
+
+mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" && cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
+start=$(now)
+put "start.$run" "\"pid\":$$,\"start\":$start" || exit 94
+
+# The first signal is the cause, and is written down at once, for SIGKILL comes KillWait seconds after TERM. It is passed on
+# to the process group, since with proctrack/cgroup Slurm sends TERM to this shell alone.
+signal='' signal_at=0
+on_signal() {
+  deaf
+  if [ -z "$signal" ]; then
+    signal=$1 signal_at=$(now)
+    put "stop.$run" "\"start\":$start,\"signal\":\"$signal\",\"at\":$signal_at"
+  fi
+  case $1 in USR1) ;; INT | HUP) kill -s "$1" 0 ;; *) kill -s TERM 0 ;; esac
+  listen
+}
+deaf() { trap '' TERM INT HUP USR1 USR2 XCPU; }
+listen() { for s in TERM INT HUP USR1 USR2 XCPU; do trap "on_signal $s" "$s"; done; }
+
+# The highest count of processes killed for memory, from this step's control group up to the job's; null outside of one.
+# Slurm calls a job OUT_OF_MEMORY even where its workload went on and exited 0.
+oom_kills() {
+  kills=null
+  while IFS=: read -r _ controller group; do
+    case $controller in
+      '') base=/sys/fs/cgroup counter=memory.events ;;
+      memory) base=/sys/fs/cgroup/memory counter=memory.oom_control ;;
+      *) continue ;;
+    esac
+    while case $group in */job_*) true ;; *) false ;; esac; do
+      [ -r "$base$group/$counter" ] && while read -r word count; do
+        [ "$word" = oom_kill ] && { [ "$kills" = null ] || [ "$count" -gt "$kills" ]; } && kills=$count
+      done <"$base$group/$counter"
+      group=${group%/*}
+    done
+  done </proc/self/cgroup
+  echo "$kills"
+} 2>/dev/null
+
+# A wrapper waits for the workload in the foreground and writes its status down: `wait` that traps interrupt loses it (bash
+# 5.2 said -1, 146 and 0 for 7). `trap :` and not '', so that the workload starts with default actions.
+status=.status.$run.$job.$$
+workload() {
+  trap : TERM INT HUP USR1 USR2 XCPU
+  (
+    cd "$emx2_dir/$emx2_work" || exit 94
+    . "$emx2_dir/.emx2/prelude.sh"
+    cd "$emx2_dir/$emx2_work" || exit 94
+    . "$emx2_dir/.emx2/environment.sh"
+    . "$emx2_dir/.emx2/command.sh"
+  ) </dev/null
+  code=$?
+  deaf
+  echo "$code" >"$status.part" && mv -f "$status.part" "$status"
+}
+
+listen
+workload &
+wrapper=$! code=255 how=exit
+while [ ! -e "$status" ] && kill -0 "$wrapper" 2>/dev/null; do
+  wait "$wrapper"
+  code=$?
+done
+end=$(now)
+[ -e "$status" ] && read -r code <"$status" || how=wrapper-killed
+# TERM may end the workload before it reaches this shell (seen once in twelve): give it time to arrive.
+[ -n "$signal" ] || [ "$code" = 0 ] || sleep 1
+deaf
+rm -f "$status" "$status.part"
+[ -n "$signal" ] && named="\"$signal\"" || named=null
+put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills)" ||
+  exit 94
+exit "$code"

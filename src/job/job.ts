@@ -1,0 +1,170 @@
+/**
+ * A job as the daemon knows it: not one status but a few lanes that move side by side. Everything here is plain data:
+ * it is stored as JSON, folded from events (`fold.ts`) and read by `decide.ts`. Instants are wall clock milliseconds.
+ */
+import type { BackendName } from "./profile.ts";
+import type { JobId, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
+import type { JobStatus, TerminalStatus } from "./status.ts";
+
+export const lanes = ["claim", "inputs", "run", "logs", "outputs", "report", "clean"] as const;
+/** At most one effect is in flight per job and lane. */
+export type Lane = (typeof lanes)[number];
+
+/** An input artifact of a job. `name` is the key it had in `inputs`, where it had one. */
+export interface InputRef {
+  readonly artifactId: string;
+  readonly name?: string;
+}
+
+/** What EMX2 says of a job, reduced to what the daemon acts on. Its date-times are left out: they carry no zone. */
+export interface ServerJob {
+  readonly id: JobId;
+  readonly processor: string;
+  readonly profile: string | null;
+  readonly status: JobStatus;
+  readonly workerId: string | null;
+  readonly slurmJobId: string | null;
+  readonly submitUser: string | null;
+  readonly inputs: readonly InputRef[];
+  readonly timeoutSeconds: number | null;
+  readonly outputArtifactId: string | null;
+  readonly logArtifactId: string | null;
+  /** The source text of `parameters`, untouched (number spellings and key order survive); `{}` where there is none. */
+  readonly parametersText: string;
+}
+
+export interface Job {
+  readonly id: JobId;
+  readonly processor: string;
+  /** EMX2's profile name, as the server gave it; null: any. */
+  readonly serverProfile: string | null;
+  /** Key of the profile in the configuration that runs it. */
+  readonly profileKey: string;
+  /** A job stays with the backend that took it. */
+  readonly backend: BackendName;
+  readonly dir: string;
+  /** Our own worker id at the time of the claim. */
+  readonly workerId: string;
+  /** `X-Trace-Id` of every request about this job. */
+  readonly traceId: string;
+  readonly submitUser: string | null;
+  readonly inputRefs: readonly InputRef[];
+  readonly timeoutSeconds: number | null;
+  readonly parametersHash?: string;
+  readonly offeredAt: number;
+
+  readonly server: ServerView;
+  readonly claim: Claim;
+  readonly inputs: Inputs;
+  readonly run: Run;
+  readonly logs: Upload;
+  readonly outputs: Upload;
+  /** Reports to EMX2, sent strictly in order. */
+  readonly outbox: readonly Report[];
+  /** The furthest status that was ever put in the outbox, so that none is put there twice. */
+  readonly announced: JobStatus;
+  /** Why the job is to end before its run does. The first reason stays. */
+  readonly stop?: Stop;
+  /** Nothing more will be said to EMX2 about this job. */
+  readonly closed?: { readonly at: number; readonly status: JobStatus; readonly why: string };
+  readonly cleaned: boolean;
+  /** Lanes that wait before their next try. */
+  readonly waits: Readonly<Partial<Record<Lane, Wait>>>;
+}
+
+export interface ServerView {
+  readonly status: JobStatus;
+  /** EMX2 refused a move or an answer was lost: read the job before anything else is said. */
+  readonly doubt: boolean;
+}
+
+/** `failures` in a row, the next try at `until`, and what went wrong last. */
+export interface Wait {
+  readonly failures: number;
+  readonly until: number;
+  readonly cause: string;
+}
+
+export type Claim =
+  | { readonly stage: "wanted" }
+  /** A claim was sent, and its answer has not been read: only the job itself tells. */
+  | { readonly stage: "claiming"; readonly doubt: boolean; readonly refusal?: string }
+  | { readonly stage: "ours"; readonly at: number }
+  | { readonly stage: "refused"; readonly why: string };
+
+export type Inputs =
+  | { readonly stage: "unlisted" }
+  /** Files `next` to `total - 1` of the job's input file rows are still to be fetched. */
+  | { readonly stage: "staging"; readonly total: number; readonly next: number; readonly bytes: number }
+  | { readonly stage: "ready"; readonly total: number; readonly bytes: number }
+  | { readonly stage: "failed"; readonly detail: string };
+
+export type Run =
+  | { readonly stage: "none" }
+  /** The job directory holds script, arguments and environment; nothing was submitted yet. */
+  | { readonly stage: "written"; readonly ref: RunRef }
+  /**
+   * The intent to submit is on disk. `doubt`: sbatch's answer is not known, so that the run has to be looked for by name;
+   * `absentAt`: the last healthy answer that did not know it.
+   */
+  | {
+      readonly stage: "submitting";
+      readonly ref: RunRef;
+      readonly intentAt: number;
+      readonly doubt: boolean;
+      readonly absentAt?: number;
+    }
+  | {
+      readonly stage: "tracked";
+      readonly ref: RunRef;
+      readonly row?: SchedulerRow;
+      /** When the scheduler first showed a terminal state; the receipt may still be on its way. */
+      readonly endedSince?: number;
+      /** When the exit receipt was first seen; the seal may still be on its way. */
+      readonly exitSince?: number;
+      /** First of an unbroken row of healthy answers that did not know the run. */
+      readonly absentSince?: number;
+      /** The last look, kept while one of these three is set: a grace ends by a look after it, never by time alone. */
+      readonly lookedAt?: number;
+      readonly receipts?: Receipts;
+    }
+  | {
+      readonly stage: "ended";
+      readonly ref?: RunRef;
+      readonly outcome: Outcome;
+      readonly stderrTail: readonly string[];
+    };
+
+/** Outputs or logs on their way into an artifact. `sha256` is the artifact's content hash, `bytes` the sum of sizes. */
+export type Upload =
+  | { readonly stage: "waiting" }
+  | { readonly stage: "sealed"; readonly total: number; readonly bytes: number; readonly sha256: string }
+  | {
+      readonly stage: "putting";
+      readonly artifactId: string;
+      readonly total: number;
+      readonly next: number;
+      readonly bytes: number;
+      readonly sha256: string;
+    }
+  | { readonly stage: "committed"; readonly artifactId: string; readonly sha256: string; readonly bytes: number }
+  /** Nothing to upload, which is no failure. */
+  | { readonly stage: "none"; readonly why: string }
+  | { readonly stage: "failed"; readonly detail: string };
+
+/** One status report; the fields are EMX2's own. */
+export interface Report {
+  readonly status: Exclude<JobStatus, "PENDING" | "CLAIMED">;
+  readonly detail?: string;
+  readonly slurmJobId?: string;
+  readonly outputArtifactId?: string;
+  readonly logArtifactId?: string;
+}
+
+export interface Stop {
+  readonly by: "server-cancelled" | "server-deleted" | "other-worker" | "server-ended";
+  readonly at: number;
+  readonly detail: string;
+}
+
+export type { JobStatus, TerminalStatus };

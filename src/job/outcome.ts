@@ -1,0 +1,214 @@
+/**
+ * Which evidence wins. Two kinds of witness speak about a run: the scheduler's rows (squeue, sacct) and the receipts that
+ * the batch script left in the job directory. They come late, twice, contradict each other, or never. `judge` reads them
+ * in one fixed order, the rules below from top to bottom; the first that applies decides. Absence from the queue and
+ * failed queries decide nothing: a missing row is not an answer. Nor does time: a grace is over once somebody has looked
+ * after it, so that hours in which nobody could look (the daemon was down, the scheduler did not answer) end no run.
+ */
+import type { Run } from "./job.ts";
+import { type ExitReceipt, type Outcome, phaseOf, type SchedulerRow } from "./run.ts";
+
+export type Tracked = Extract<Run, { stage: "tracked" }>;
+
+/** How long each kind of evidence is waited for, in milliseconds. */
+export interface Graces {
+  /** From the first terminal row to the receipt (network file systems show files late). */
+  readonly receiptMs: number;
+  /** From the exit receipt to the seal, while the scheduler still shows the run. */
+  readonly sealMs: number;
+  /** Unbroken healthy answers without the run, after which it is lost: time limit, KillWait and lost_after together. */
+  readonly lostMs: number;
+  /** The same for a run whose end we asked for. */
+  readonly cancelledMs: number;
+}
+
+export type Verdict =
+  | { readonly is: "waiting"; readonly why: string }
+  | { readonly is: "ended"; readonly outcome: Outcome };
+
+/** `stopping`: its end was asked for by us. */
+export function judge(run: Tracked, graces: Graces, stopping: boolean): Verdict {
+  const evidence = weigh(run, graces, stopping);
+  for (const rule of evidenceOrder) {
+    const verdict = rule.judge(evidence);
+    if (verdict) return verdict;
+  }
+  return { is: "waiting", why: "the scheduler has not shown it yet" };
+}
+
+interface Evidence {
+  readonly run: Tracked;
+  /** The scheduler's row, if it is about the run that holds the lease. */
+  readonly row: SchedulerRow | undefined;
+  readonly phase: "pending" | "running" | "ending" | "ended" | "unknown" | "absent";
+  readonly exit: ExitReceipt | undefined;
+  readonly graces: Graces;
+  readonly stopping: boolean;
+}
+
+function weigh(run: Tracked, graces: Graces, stopping: boolean): Evidence {
+  const lease = run.receipts?.lease;
+  const foreign = lease !== undefined && run.row !== undefined && run.row.schedulerId !== lease;
+  const row = foreign ? undefined : run.row;
+  const shown = row ? phaseOf[row.state] : "unknown";
+  const phase = run.absentSince !== undefined && shown !== "ended" ? "absent" : shown;
+  return { run, row, phase, exit: run.receipts?.exit, graces, stopping };
+}
+
+interface Rule {
+  readonly name: string;
+  judge(evidence: Evidence): Verdict | undefined;
+}
+
+export const evidenceOrder: readonly Rule[] = [
+  {
+    // What a signal meant (scancel, time limit, warning) is the scheduler's to say: the next rule waits for it.
+    name: "a sealed receipt of the lease's run decides, unless a signal came",
+    judge: (e) => (e.run.receipts?.done && e.exit?.signal === null ? ended(byReceipt(e, e.exit)) : undefined),
+  },
+  {
+    name: "an exit receipt decides once the scheduler shows the run no more, or the seal's time is over",
+    judge(e) {
+      const { exit } = e;
+      if (!exit) return undefined;
+      if (e.phase === "ended" || e.phase === "absent") return ended(byReceipt(e, exit));
+      const why = "the workload has ended, Slurm is still closing the job";
+      return waitUntil(e, e.run.exitSince, e.graces.sealMs, why, () => byReceipt(e, exit));
+    },
+  },
+  {
+    name: "a terminal row waits for its receipt, then stands",
+    judge(e) {
+      if (e.phase !== "ended" || !e.row) return undefined;
+      const row = e.row;
+      return waitUntil(e, e.run.endedSince, e.graces.receiptMs, `Slurm says ${row.state}, no receipt yet`, () =>
+        byRow(e, row),
+      );
+    },
+  },
+  {
+    name: "a live row is waited for",
+    judge: (e) =>
+      e.row && (e.phase === "pending" || e.phase === "running" || e.phase === "ending")
+        ? { is: "waiting", why: e.row.reason ? `${e.row.state} (${e.row.reason})` : e.row.state }
+        : undefined,
+  },
+  {
+    name: "a run that nobody knows is lost only after a long unbroken absence",
+    judge(e) {
+      if (e.phase !== "absent") return undefined;
+      const graceMs = e.stopping ? e.graces.cancelledMs : e.graces.lostMs;
+      return waitUntil(e, e.run.absentSince, graceMs, "the scheduler does not know it, and there is no receipt", () =>
+        lost(e),
+      );
+    },
+  },
+  {
+    name: "an unknown word is nothing at all",
+    judge: (e) => (e.row?.word ? { is: "waiting", why: `unknown Slurm state ${e.row.word}` } : undefined),
+  },
+];
+
+function ended(outcome: Outcome): Verdict {
+  return { is: "ended", outcome };
+}
+
+function waitUntil(e: Evidence, since: number | undefined, graceMs: number, why: string, then: () => Outcome): Verdict {
+  const { lookedAt } = e.run;
+  const over = since !== undefined && lookedAt !== undefined && lookedAt >= since + graceMs;
+  return over ? ended(then()) : { is: "waiting", why };
+}
+
+/** The receipt's word on exit code and signal, qualified by the scheduler's on why. */
+function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
+  const state = e.phase === "ended" ? e.row?.state : undefined;
+  // A child that was killed for memory leaves its parent free to exit 0 with half of the result.
+  const outOfMemory = state === "OUT_OF_MEMORY" || (exit.oomKill ?? 0) > 0;
+  const told = exit.how === "exit";
+  const undisturbed = told && !outOfMemory && exit.exit === 0 && (exit.signal === null || state === "COMPLETED");
+  const cancelled = !undisturbed && (state === "CANCELLED" || (e.stopping && exit.signal !== null));
+  const result = undisturbed ? "succeeded" : cancelled ? "cancelled" : "failed";
+  const assumed = {
+    succeeded: "COMPLETED",
+    cancelled: "CANCELLED",
+    failed: outOfMemory ? "OUT_OF_MEMORY" : "FAILED",
+  } as const;
+  const cause = outOfMemory
+    ? outOfMemoryCause(exit)
+    : result === "cancelled"
+      ? cancelledBy(e)
+      : failureCause(exit, result);
+  return {
+    ...common(e),
+    result,
+    proof: "receipt",
+    state: state ?? assumed[result],
+    ...(told ? { exitCode: exit.exit, signal: 0 } : {}),
+    node: exit.node,
+    ...(cause === undefined ? {} : { cause }),
+  };
+}
+
+function outOfMemoryCause({ oomKill }: ExitReceipt): string {
+  return `the kernel killed ${oomKill ? `${oomKill} process(es)` : "a process"} of the job for memory`;
+}
+
+function failureCause(exit: ExitReceipt, result: Outcome["result"]): string | undefined {
+  if (result !== "failed") return undefined;
+  if (exit.how === "wrapper-killed")
+    return "the shell that waited for the program was killed: its exit code is not known";
+  return exit.signal === null ? undefined : `ended after signal ${exit.signal}`;
+}
+
+/** The scheduler's word alone: the script did not live to write its receipt, or its files can not be seen. */
+function byRow(e: Evidence, row: SchedulerRow): Outcome {
+  const receipts = e.run.receipts;
+  const missing = !receipts?.directory
+    ? "the job directory"
+    : receipts.lease === undefined
+      ? "the run's lease"
+      : undefined;
+  const base = {
+    ...common(e),
+    proof: row.source,
+    state: row.state,
+    ...(row.exitCode === undefined ? {} : { exitCode: row.exitCode }),
+    ...(row.signal === undefined ? {} : { signal: row.signal }),
+  } as const;
+  if (row.state === "CANCELLED") return { ...base, result: "cancelled", cause: cancelledBy(e) };
+  if (row.state !== "COMPLETED") return { ...base, result: "failed" };
+  if (missing) return { ...base, result: "failed", cause: `Slurm says COMPLETED, but ${missing} is missing` };
+  return { ...base, result: "succeeded" };
+}
+
+function lost(e: Evidence): Outcome {
+  if (e.stopping) return { ...common(e), result: "cancelled", proof: "none", state: "CANCELLED" };
+  const cause = e.run.receipts?.lease
+    ? "the run started and vanished without a receipt"
+    : "the scheduler has forgotten the run, and it never started";
+  return { ...common(e), result: "failed", proof: "none", state: "LOST", cause };
+}
+
+function cancelledBy(e: Evidence): string {
+  if (e.stopping) return "cancelled at EMX2";
+  return e.row?.cancelledBy === undefined
+    ? "cancelled with scancel"
+    : `cancelled with scancel by uid ${e.row.cancelledBy}`;
+}
+
+function common(e: Evidence): Pick<Outcome, "reason" | "node" | "elapsed" | "outputDir"> {
+  const node = e.row?.node;
+  // While a run lives, its row tells why it waited and how long it had been going: nothing about its end.
+  const { reason, elapsed } = (e.phase === "ended" ? e.row : undefined) ?? {};
+  return {
+    ...(reason === undefined || reason === "None" ? {} : { reason }),
+    ...(node === undefined ? {} : { node }),
+    ...(elapsed === undefined ? {} : { elapsed }),
+    outputDir: outputDirectory(e.run.ref.attempt, e.run.receipts?.restart ?? 0),
+  };
+}
+
+/** The first run's outputs are in `output/`; later runs have their own, so that a stray can not spoil them. */
+export function outputDirectory(attempt: string, restart: number): string {
+  return attempt === "a1" && restart === 0 ? "output" : `output.${attempt}.${restart}`;
+}

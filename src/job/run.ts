@@ -1,0 +1,177 @@
+/**
+ * A run: one job's life in the scheduler, and the two kinds of evidence about it. The scheduler's rows come from squeue
+ * and sacct (or a stand-in for them); receipts are what the batch script wrote into the job directory. `outcome.ts`
+ * decides which of them is believed.
+ */
+
+export type JobId = string;
+
+/** Names a run to the scheduler. `name` is constant for a job: the one key by which every cluster can find it again. */
+export interface RunRef {
+  readonly jobId: JobId;
+  /** `a1`, `a2`, …: one decision to run the job. A submission repeated in doubt keeps it. */
+  readonly attempt: string;
+  /** Slurm's job name, `emx2-<job id>`. */
+  readonly name: string;
+  /** The scheduler's own id, once known: never an identity by itself, since controllers hand ids out twice after a crash. */
+  readonly schedulerId?: string;
+  /** The job directory, absolute. */
+  readonly dir: string;
+  /** When the intent to submit was written down, wall clock in milliseconds: nothing older can be this run. */
+  readonly notBefore: number;
+}
+
+export function runName(jobId: JobId): string {
+  return `emx2-${jobId}`;
+}
+
+/**
+ * Slurm's base states (squeue's long names), plus two of ours: `UNKNOWN` for a word that no table knows, and nothing
+ * else. Source: squeue and sacct of Slurm 22.05, 24.11 and 26.05.
+ */
+export const slurmStates = [
+  "PENDING",
+  "CONFIGURING",
+  "RUNNING",
+  "COMPLETING",
+  "STAGE_OUT",
+  "SIGNALING",
+  "SUSPENDED",
+  "STOPPED",
+  "RESIZING",
+  "REQUEUED",
+  "REQUEUE_FED",
+  "REQUEUE_HOLD",
+  "RESV_DEL_HOLD",
+  "SPECIAL_EXIT",
+  "COMPLETED",
+  "FAILED",
+  "TIMEOUT",
+  "OUT_OF_MEMORY",
+  "CANCELLED",
+  "NODE_FAIL",
+  "BOOT_FAIL",
+  "DEADLINE",
+  "PREEMPTED",
+  "REVOKED",
+  "UNKNOWN",
+] as const;
+export type SlurmState = (typeof slurmStates)[number];
+
+/** Where a state stands in a run's life. COMPLETING is not an end; an unknown word is nothing at all. */
+export type Phase = "pending" | "running" | "ending" | "ended" | "unknown";
+
+export const phaseOf: Readonly<Record<SlurmState, Phase>> = {
+  PENDING: "pending",
+  CONFIGURING: "pending",
+  REQUEUED: "pending",
+  REQUEUE_FED: "pending",
+  REQUEUE_HOLD: "pending",
+  RESV_DEL_HOLD: "pending",
+  SPECIAL_EXIT: "pending",
+  RUNNING: "running",
+  SIGNALING: "running",
+  SUSPENDED: "running",
+  STOPPED: "running",
+  RESIZING: "running",
+  STAGE_OUT: "ending",
+  COMPLETING: "ending",
+  COMPLETED: "ended",
+  FAILED: "ended",
+  TIMEOUT: "ended",
+  OUT_OF_MEMORY: "ended",
+  CANCELLED: "ended",
+  NODE_FAIL: "ended",
+  BOOT_FAIL: "ended",
+  DEADLINE: "ended",
+  PREEMPTED: "ended",
+  REVOKED: "ended",
+  UNKNOWN: "unknown",
+};
+
+/** One run as squeue or sacct shows it. Absent fields were not shown. */
+export interface SchedulerRow {
+  readonly source: "squeue" | "sacct";
+  readonly schedulerId: string;
+  readonly name: string;
+  readonly state: SlurmState;
+  /** The word itself where `state` is UNKNOWN. */
+  readonly word?: string;
+  /** Uid behind `CANCELLED by UID`. */
+  readonly cancelledBy?: number;
+  readonly reason?: string;
+  readonly node?: string;
+  /** As Slurm prints it: `[D-]HH:MM:SS` or `MM:SS`. */
+  readonly elapsed?: string;
+  /** sacct's `code:signal`. squeue does not tell. */
+  readonly exitCode?: number;
+  readonly signal?: number;
+}
+
+/**
+ * What one scheduler cycle says about the runs it was asked for. A healthy answer names every run: its row, or `null`
+ * where the scheduler answered and does not know it. A failed query is `unavailable` and says nothing about any run.
+ */
+export type StatesAnswer =
+  | { readonly is: "answered"; readonly rows: ReadonlyMap<JobId, SchedulerRow | null> }
+  | { readonly is: "unavailable"; readonly cause: string };
+
+/** The receipts of one attempt in `<job dir>/.emx2/`, of the newest run (restart count) that took the lease. */
+export interface Receipts {
+  /** False: the job directory itself is not there (deleted, or its file system is not mounted). */
+  readonly directory: boolean;
+  /** The scheduler id that holds `lease.<attempt>`: this run is the attempt's, any other is a twin. */
+  readonly lease?: string;
+  /** Restart count of the newest run; 0 unless Slurm requeued it. */
+  readonly restart: number;
+  readonly start?: { readonly node: string; readonly at: number };
+  /** A signal reached the batch shell; SIGKILL may have followed. */
+  readonly stop?: { readonly signal: string; readonly at: number };
+  readonly exit?: ExitReceipt;
+  /** The workload ended and its outputs are sealed. */
+  readonly done?: { readonly exit: number; readonly manifestSha256: string };
+  /** Scheduler ids of twins: they found the lease taken and did nothing. */
+  readonly lost: readonly string[];
+}
+
+/** How the workload ended, as the batch script saw it. Times in seconds since 1970 on the compute node's clock. */
+export interface ExitReceipt {
+  readonly exit: number;
+  /** `wrapper-killed`: the shell that waited was killed, `exit` is a guess from `wait`. */
+  readonly how: "exit" | "wrapper-killed";
+  /** The first signal that reached the batch shell, such as `TERM`; null: none did. */
+  readonly signal: string | null;
+  /** Processes of this job that the kernel killed for memory; null where it can not be read. */
+  readonly oomKill: number | null;
+  readonly node: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** How a run ended, in Slurm's words, with which proof. */
+export interface Outcome {
+  readonly result: "succeeded" | "failed" | "cancelled";
+  /** receipt: the script's word; squeue, sacct: the scheduler's; none: lost, or it never was submitted. */
+  readonly proof: "receipt" | "squeue" | "sacct" | "none";
+  readonly state: SlurmState | "LOST" | "NEVER_SUBMITTED";
+  readonly exitCode?: number;
+  readonly signal?: number;
+  readonly reason?: string;
+  readonly node?: string;
+  readonly elapsed?: string;
+  /** The cause in a few words, where the state alone does not say it. */
+  readonly cause?: string;
+  /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
+  readonly outputDir: string;
+}
+
+/** The end of a job that never reached the scheduler. */
+export function outcomeNeverSubmitted(result: "failed" | "cancelled", cause: string | undefined): Outcome {
+  return {
+    result,
+    proof: "none",
+    state: "NEVER_SUBMITTED",
+    outputDir: "output",
+    ...(cause === undefined ? {} : { cause }),
+  };
+}

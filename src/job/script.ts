@@ -1,0 +1,146 @@
+/**
+ * What lies in `.emx2/` for a run. `job.sh` is the same for every job; the rest is text that it reads in the shell, in
+ * this order: the operator's prelude, `environment.sh` (sets "$@" to `NAME=value` words), `command.sh` (adds the program
+ * and its arguments, and runs all of it through env(1)). A submitter's values are thus only ever single-quoted words,
+ * never variables of the shell, whose own (`RANDOM`, `UID`, `IFS`) would change or stop them.
+ * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_output` and `$emx2_work` (this run's directories in it).
+ */
+import jobScript from "./job.sh" with { type: "text" };
+import type { ApptainerSettings, Bind, ImageWorkload, Profile } from "./profile.ts";
+import { type EnvironmentEntry, parseWorkload, type Workload } from "./workload.ts";
+
+export interface ScriptInput {
+  readonly jobId: string;
+  /** The job directory, absolute. */
+  readonly dir: string;
+  readonly profile: Profile;
+  readonly apptainer: ApptainerSettings;
+  /** The source text of the job's parameters, passed on untouched. */
+  readonly parametersText: string;
+}
+
+/** A file of `.emx2/`. */
+export interface ScriptFile {
+  readonly name: string;
+  readonly content: string;
+  readonly executable?: boolean;
+}
+
+export type Script =
+  | { readonly is: "written"; readonly files: readonly ScriptFile[] }
+  /** The job asks for what it can not have: it fails, and this says why. */
+  | { readonly is: "refused"; readonly cause: string };
+
+export function controlFiles(input: ScriptInput): Script {
+  const parsed = parseWorkload(input.parametersText, input.profile.allowedEnvironment);
+  if (parsed.is === "refused") return parsed;
+  return {
+    is: "written",
+    files: [
+      { name: "job.sh", content: jobScript, executable: true },
+      { name: "prelude.sh", content: lines(["# Lines of the operator's.", ...input.profile.prelude]) },
+      { name: "environment.sh", content: environmentFile(input, parsed.workload) },
+      { name: "command.sh", content: commandFile(input, parsed.workload) },
+      { name: "parameters.json", content: input.parametersText },
+    ],
+  };
+}
+
+/** `HPC_PARAMETERS` is left out beyond this: with 128 KiB in one variable no program starts at all. */
+const longestParametersBytes = 100_000;
+
+function environmentFile(input: ScriptInput, workload: Workload): string {
+  const { workload: program } = input.profile;
+  const inside = program.kind === "image";
+  const parametersFit = Buffer.byteLength(input.parametersText) <= longestParametersBytes;
+  const words = [
+    word("HPC_JOB_ID", quote(input.jobId)),
+    word("EMX2_JOB_ID", quote(input.jobId)),
+    word("HPC_INPUT_DIR", inside ? "/input" : '"$emx2_dir/input"'),
+    word("HPC_OUTPUT_DIR", inside ? "/output" : '"$emx2_dir/$emx2_output"'),
+    word("HPC_WORK_DIR", inside ? "/work" : '"$emx2_dir/$emx2_work"'),
+    word("HPC_PARAMETERS_FILE", inside ? "/work/parameters.json" : '"$emx2_dir/$emx2_work/parameters.json"'),
+    ...(parametersFit ? [word("HPC_PARAMETERS", quote(input.parametersText))] : []),
+    ...workload.environment.map(({ name, value }: EnvironmentEntry) => word(name, quote(value))),
+  ];
+  const forContainer = inside ? words.map((text) => `${containerPrefix(input.apptainer)}ENV_${text}`) : words;
+  return lines([
+    `set -- ${[...forContainer, ...(inside ? imageSettings(input.apptainer) : [])].join(" \\\n  ")}`,
+    ...(parametersFit
+      ? []
+      : [
+          `echo 'HPC_PARAMETERS is left out: the parameters are longer than ${longestParametersBytes} bytes. They are in $HPC_PARAMETERS_FILE.' >&2`,
+        ]),
+  ]);
+}
+
+/** Apptainer reads its own prefix first and Singularity's as well; SingularityCE reads its own alone. */
+function containerPrefix(apptainer: ApptainerSettings): "APPTAINER" | "SINGULARITY" {
+  return apptainer.command.endsWith("singularity") ? "SINGULARITY" : "APPTAINER";
+}
+
+function imageSettings(apptainer: ApptainerSettings): string[] {
+  const prefix = containerPrefix(apptainer);
+  return [
+    ...(apptainer.imageTmpDir === undefined ? [] : [word(`${prefix}_TMPDIR`, quote(apptainer.imageTmpDir))]),
+    ...(apptainer.cacheDir === undefined ? [] : [word(`${prefix}_CACHEDIR`, quote(apptainer.cacheDir))]),
+  ];
+}
+
+function commandFile({ profile, apptainer, dir }: ScriptInput, { args }: Workload): string {
+  if (profile.workload.kind === "host") {
+    const program = [profile.workload.entrypoint, ...args].map(quote);
+    return lines([`set -- "$@" ${program.join(" \\\n  ")}`, 'exec env "$@"']);
+  }
+  const container = [...apptainerWords(profile.workload, apptainer, dir), ...args.map(quote)];
+  return lines([
+    `set -- "$@" ${container.join(" \\\n  ")}`,
+    'exec env "$@" >>"$emx2_dir/.emx2/container-stdout.log" 2>>"$emx2_dir/.emx2/container-stderr.log"',
+  ]);
+}
+
+/**
+ * The words, quoted for the shell, up to the image and its program. `--no-eval` (Apptainer 1.1 and later): without it a
+ * shell in the container evaluates the values of variables. Mounts are named by `--mount`, since `--bind` has no way to
+ * spell a directory with a comma or colon.
+ */
+function apptainerWords(image: ImageWorkload, apptainer: ApptainerSettings, dir: string): string[] {
+  const own = (name: string) => `${quote(`type=bind,"source=${csv(dir)}/`)}${name}'"'`;
+  const contained = ["--containall", "--workdir", '"$emx2_dir/scratch"'];
+  return [
+    quote(apptainer.command),
+    image.entrypoint === undefined ? "run" : "exec",
+    ...(image.isolation === "contained" ? contained : []),
+    ...["--no-eval", "--pwd", "/work"],
+    ...(image.gpuRuntime === "none" ? [] : [`--${image.gpuRuntime}`]),
+    ...["--mount", `${own("input")},destination=/input,ro`],
+    ...["--mount", `${own('"$emx2_output"')},destination=/output`],
+    ...["--mount", `${own('"$emx2_work"')},destination=/work`],
+    ...apptainer.binds.flatMap((bind) => ["--mount", quote(mountOf(bind))]),
+    ...image.apptainerArgs.map(quote),
+    quote(image.image),
+    ...(image.entrypoint === undefined ? [] : [quote(image.entrypoint)]),
+  ];
+}
+
+function mountOf({ source, destination, writable }: Bind): string {
+  return `type=bind,"source=${csv(source)}","destination=${csv(destination)}"${writable ? "" : ",ro"}`;
+}
+
+/** Inside a quoted field of `--mount`, which is a line of CSV. */
+function csv(text: string): string {
+  return text.replaceAll('"', '""');
+}
+
+function word(name: string, quotedValue: string): string {
+  return `${name}=${quotedValue}`;
+}
+
+/** One word of a POSIX shell, whatever is in it, but NUL. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function lines(all: readonly string[]): string {
+  return `${all.join("\n")}\n`;
+}

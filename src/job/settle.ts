@@ -1,0 +1,99 @@
+/**
+ * What follows by itself from a job's new shape: lanes that have nothing to do end, what EMX2 must hear goes into the
+ * outbox, once each and in order, and a job about which nothing more is to be said is closed.
+ */
+import { reportDetail } from "./detail.ts";
+import type { Job, Report, Upload } from "./job.ts";
+import { type Outcome, outcomeNeverSubmitted, phaseOf } from "./run.ts";
+import { isTerminal, statusRank } from "./status.ts";
+
+/** Instants in wall clock milliseconds. */
+export function settle(job: Job, at: number): Job {
+  let next = job;
+  for (const rule of [endUnsubmitted, endUploads, announceSubmitted, announceStarted, announceEnd]) next = rule(next);
+  return close(next, at);
+}
+
+/** A job that failed or was stopped before it was submitted has no run to wait for. */
+function endUnsubmitted(job: Job): Job {
+  if (job.run.stage !== "none" && job.run.stage !== "written") return job;
+  if (job.claim.stage !== "ours") return job;
+  const failed = job.inputs.stage === "failed";
+  if (!failed && !job.stop) return job;
+  const cause = job.inputs.stage === "failed" ? job.inputs.detail : job.stop?.detail;
+  const outcome = outcomeNeverSubmitted(failed ? "failed" : "cancelled", cause);
+  return { ...job, run: { stage: "ended", outcome, stderrTail: [] } };
+}
+
+/** Logs are uploaded of every run that started, outputs of those that succeeded; of neither where EMX2 has moved on. */
+function endUploads(job: Job): Job {
+  if (job.run.stage !== "ended") return job;
+  const { outcome } = job.run;
+  const disowned = job.stop !== undefined && job.stop.by !== "server-cancelled";
+  const why = disowned ? job.stop?.detail : outcome.state === "NEVER_SUBMITTED" ? "nothing was run" : undefined;
+  const logs = why === undefined ? job.logs : none(job.logs, why);
+  const noOutputs = why ?? (outcome.result !== "succeeded" || job.stop ? "the run did not succeed" : undefined);
+  const outputs = noOutputs === undefined ? job.outputs : none(job.outputs, noOutputs);
+  return logs === job.logs && outputs === job.outputs ? job : { ...job, logs, outputs };
+}
+
+function none(upload: Upload, why: string): Upload {
+  return upload.stage === "committed" || upload.stage === "none" ? upload : { stage: "none", why };
+}
+
+function announceSubmitted(job: Job): Job {
+  const ref = job.run.stage === "tracked" || job.run.stage === "ended" ? job.run.ref : undefined;
+  if (!ref?.schedulerId) return job;
+  return announce(job, { status: "SUBMITTED", slurmJobId: ref.schedulerId, detail: `submitted as ${ref.schedulerId}` });
+}
+
+/** COMPLETED is only reachable from STARTED, so a run that ended before it was seen running is reported STARTED first. */
+function announceStarted(job: Job): Job {
+  if (job.run.stage === "tracked") {
+    const { row, receipts } = job.run;
+    const running = receipts?.start !== undefined || (row !== undefined && phaseOf[row.state] === "running");
+    const node = row?.node ?? receipts?.start?.node;
+    return running
+      ? announce(job, { status: "STARTED", detail: `slurm_state=RUNNING${node ? `; node=${node}` : ""}` })
+      : job;
+  }
+  if (job.run.stage !== "ended" || job.run.outcome.result !== "succeeded") return job;
+  return announce(job, { status: "STARTED", detail: "had ended before it was seen running" });
+}
+
+/** The one terminal report, once everything that it names is committed. */
+function announceEnd(job: Job): Job {
+  if (job.run.stage !== "ended" || !settled(job.logs) || !settled(job.outputs)) return job;
+  const { outcome } = job.run;
+  if (job.stop && !(job.stop.by === "server-cancelled" && job.logs.stage === "committed")) return job;
+  return announce(job, {
+    status: endStatus(job, outcome),
+    detail: reportDetail(job, outcome, job.run.stderrTail),
+    ...(job.outputs.stage === "committed" ? { outputArtifactId: job.outputs.artifactId } : {}),
+    ...(job.logs.stage === "committed" ? { logArtifactId: job.logs.artifactId } : {}),
+  });
+}
+
+function endStatus(job: Job, outcome: Outcome): "COMPLETED" | "FAILED" | "CANCELLED" {
+  if (job.stop || outcome.result === "cancelled") return "CANCELLED";
+  return outcome.result === "succeeded" && job.outputs.stage !== "failed" ? "COMPLETED" : "FAILED";
+}
+
+function settled(upload: Upload): boolean {
+  return upload.stage === "committed" || upload.stage === "none" || upload.stage === "failed";
+}
+
+function announce(job: Job, report: Report): Job {
+  if (statusRank[report.status] <= statusRank[job.announced]) return job;
+  if (job.stop && !isTerminal(report.status)) return job;
+  return { ...job, announced: report.status, outbox: [...job.outbox, report] };
+}
+
+function close(job: Job, at: number): Job {
+  if (job.closed) return job;
+  if (job.claim.stage === "refused") return { ...job, closed: { at, status: job.server.status, why: job.claim.why } };
+  if (job.outbox.length > 0 || job.run.stage !== "ended" || !settled(job.logs) || !settled(job.outputs)) return job;
+  if (!job.stop && !isTerminal(job.announced)) return job;
+  const status = job.server.status;
+  return { ...job, closed: { at, status, why: job.stop?.detail ?? `reported ${status}` } };
+}

@@ -1,0 +1,116 @@
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { systemClock } from "../../../src/clock.ts";
+import { jobRunning, receipt, runToEnd, shells, start } from "./job-directory.ts";
+
+/** Longer than any wait in here, on a busy machine. */
+setDefaultTimeout(30_000);
+
+const patienceMs = 10_000;
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = systemClock.mono() + patienceMs;
+  while (!holds()) {
+    if (systemClock.mono() > deadline) throw new Error(`not within ${patienceMs} ms: ${what}`);
+    await systemClock.sleep(10);
+  }
+}
+
+describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("job.sh in %s", (_, shell) => {
+  let dir = "";
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+  const inDir = (...parts: string[]) => join(dir, ...parts);
+  const text = (...parts: string[]) => readFileSync(inDir(...parts), "utf8");
+
+  test("a first run takes the lease, works in work/ and output/, and leaves its receipts", async () => {
+    dir = jobRunning('pwd; echo done >"$HPC_OUTPUT_DIR/result"', { prelude: ["echo prepared"] });
+    expect(await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "42" })).toEqual({
+      ...{ exitCode: 0, stdout: `prepared\n${inDir("work")}\n`, stderr: "" },
+    });
+    expect(text("output", "result")).toBe("done\n");
+    expect(text("work", "parameters.json")).toBe(text(".emx2", "parameters.json"));
+    expect(readlinkSync(inDir(".emx2", "lease.a1"))).toBe("42");
+    expect(readlinkSync(inDir(".emx2", "lease.a1.0"))).toMatch(/^42\.0\..+\.\d+$/);
+    expect(receipt(dir, "start.a1.0")).toMatchObject({ v: 1, attempt: "a1", job: "42", restart: 0 });
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({
+      ...{ v: 1, attempt: "a1", job: "42", restart: 0, how: "exit", exit: 0, signal: null, signal_at: 0 },
+    });
+    expect(readdirSync(inDir(".emx2")).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  test("a twin finds the lease taken, says so, and touches nothing else", async () => {
+    dir = jobRunning("echo ran >>../ledger");
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1" });
+    expect((await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "2" })).exitCode).toBe(93);
+    expect(receipt(dir, "lost.a1.2.0")).toMatchObject({ job: "2", holder: "1" });
+    expect((await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1" })).exitCode).toBe(93);
+    expect(text("ledger")).toBe("ran\n");
+  });
+
+  test("an attempt that was closed can not run", async () => {
+    dir = jobRunning("echo ran >>../ledger");
+    symlinkSync("closed", inDir(".emx2", "lease.a1"));
+    expect((await runToEnd(shell, dir)).exitCode).toBe(93);
+    expect(existsSync(inDir("ledger"))).toBe(false);
+  });
+
+  test("a later run has directories of its own, with the parameters in them", async () => {
+    dir = jobRunning('echo "$HPC_PARAMETERS_FILE" >"$HPC_OUTPUT_DIR/result"');
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1" });
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1", SLURM_RESTART_COUNT: "1" });
+    await runToEnd(shell, dir, "a2", { SLURM_JOB_ID: "9" });
+    for (const later of ["a1.1", "a2.0"]) {
+      expect(text(`output.${later}`, "result")).toBe(`${inDir(`work.${later}`, "parameters.json")}\n`);
+      expect(existsSync(inDir(`work.${later}`, "parameters.json"))).toBe(true);
+      expect(receipt(dir, `exit.${later}`)).toMatchObject({ exit: 0 });
+    }
+    expect(text("output", "result")).toBe(`${inDir("work", "parameters.json")}\n`);
+  });
+
+  test("the workload's exit code is the script's, whether it exits, is not found, or the prelude gives up", async () => {
+    dir = jobRunning("exit 7");
+    expect((await runToEnd(shell, dir)).exitCode).toBe(7);
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 7, how: "exit", signal: null });
+    rmSync(dir, { recursive: true });
+    dir = jobRunning("", { workload: { kind: "host", entrypoint: "/no/such/program" } });
+    expect((await runToEnd(shell, dir)).exitCode).toBe(127);
+    rmSync(dir, { recursive: true });
+    dir = jobRunning("true", { prelude: ["exit 5"] });
+    expect((await runToEnd(shell, dir)).exitCode).toBe(5);
+  });
+
+  test("a signal to the script alone reaches the workload, which can finish its work", async () => {
+    dir = jobRunning("trap 'echo saved >saved; exit 7' TERM; : >ready; while :; do sleep 0.05; done");
+    const child = start(shell, dir, "a1", { EMX2_RUN_ID: "5-77" });
+    await until("the workload is ready", () => existsSync(inDir("work", "ready")));
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(7);
+    expect(text("work", "saved")).toBe("saved\n");
+    expect(receipt(dir, "stop.a1.0")).toMatchObject({ job: "5-77", signal: "TERM" });
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 7, how: "exit", signal: "TERM" });
+  });
+
+  test("a workload starts with the default actions of signals", async () => {
+    dir = jobRunning("grep SigIgn /proc/self/status | tr -d '\\t'");
+    const { stdout } = await runToEnd(shell, dir);
+    // SIGINT and SIGQUIT are ignored in what a shell starts in the background; TERM, HUP, USR1, USR2 and XCPU must not be.
+    const ignored = Number.parseInt(stdout.replace("SigIgn:", ""), 16);
+    for (const signal of [1, 10, 12, 15, 24]) expect(ignored & (1 << (signal - 1))).toBe(0);
+  });
+
+  test("without a directory to write in it runs nothing and exits 94", async () => {
+    dir = jobRunning("echo ran >>../ledger");
+    rmSync(inDir(".emx2", "parameters.json"));
+    expect((await runToEnd(shell, dir)).exitCode).toBe(94);
+    expect((await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1 2" })).exitCode).toBe(94);
+    expect((await runToEnd(shell, dir, "../a1")).exitCode).toBe(94);
+    expect(existsSync(inDir("ledger"))).toBe(false);
+  });
+
+  test("stdin is empty, and the umask shuts others out", async () => {
+    dir = jobRunning("cat; umask");
+    writeFileSync(inDir("stray"), "");
+    expect((await runToEnd(shell, dir)).stdout.trim()).toMatch(/^0?027$/);
+  });
+});
