@@ -1,0 +1,56 @@
+/**
+ * The configuration as the rest of the program sees it: checked, every default and alternative name settled, paths
+ * absolute, durations in milliseconds, sizes in bytes. `schema.ts` says what a file may hold, `load.ts` makes this of it.
+ */
+import type { ConfigProblem } from "../errors.ts";
+import type { ApptainerSettings, Profile } from "../job/profile.ts";
+import type { SecretSource } from "./secret.ts";
+
+export interface Config {
+  /** Absolute path of the file it was loaded from. */
+  readonly file: string;
+  readonly emx2: Emx2Settings;
+  readonly worker: WorkerSettings;
+  readonly slurm: SlurmSettings;
+  /** With `slurm.default_partition` and `slurm.default_account` merged in. */
+  readonly profiles: readonly Profile[];
+  readonly apptainer: ApptainerSettings & {
+    /** Job directories are made here. */
+    readonly tmpDir: string;
+    /** Where posix inputs may lie, beside the host sides of the binds. */
+    readonly posixRoots: readonly string[];
+  };
+  /** What is accepted and better put right. */
+  readonly warnings: readonly ConfigProblem[];
+}
+
+export interface Emx2Settings {
+  /** Without a slash at its end. */
+  readonly baseUrl: string;
+  readonly workerId: string;
+  readonly authMode: "hmac" | "token";
+  readonly secret: SecretSource;
+  /** Authorities in PEM, added to the system's. */
+  readonly caFile?: string;
+  readonly allowInsecureHttp: boolean;
+}
+
+export interface WorkerSettings {
+  readonly pollIntervalMs: number;
+  readonly maxConcurrentJobs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly maxConcurrentTransfers: number;
+  readonly stateDir: string;
+  /** After the terminal report; null: job directories are never removed. */
+  readonly keepJobDirsMs: number | null;
+  readonly minFreeDiskBytes: number;
+  readonly lostAfterMs: number;
+  readonly stderrLinesInReports: number;
+}
+
+export interface SlurmSettings {
+  readonly defaultPartition?: string;
+  readonly defaultAccount?: string;
+  readonly binDir?: string;
+  readonly maxSubmissionsPerMinute: number;
+}
