@@ -1,0 +1,160 @@
+/**
+ * The EMX2 HPC API as the daemon speaks it, one method per call of the protocol. An answer without the protocol's shape is
+ * an ApiError and never a success. Failures are ApiError, NetworkError or IntegrityError; `retry.ts` judges them; a call
+ * that its caller aborted throws the signal's reason. Sending, signing and trying again are in `exchange.ts`.
+ */
+import type { Clock } from "../clock.ts";
+import type { Report, ServerJob } from "../job/job.ts";
+import type { JobStatus, Residence } from "../job/status.ts";
+import { artifactCalls } from "./artifact-calls.ts";
+import { createExchange } from "./exchange.ts";
+import { jobCalls } from "./job-calls.ts";
+
+/** The part of `fetch` that the client uses; the simulation puts the emulator here. */
+export type Fetch = (url: string, init: FetchInit) => Promise<Response>;
+
+export interface FetchInit extends BunFetchRequestInit {
+  readonly method: string;
+  readonly headers: Record<string, string>;
+  /** Bun ends a request after 360 s unless told otherwise. */
+  readonly timeout?: false;
+}
+
+export interface Emx2Options {
+  /** `https://host[/prefix]`; `/api/hpc` is appended. */
+  readonly baseUrl: string;
+  readonly workerId: string;
+  /** `secret` is read at each attempt, so that a rotated one counts at once. */
+  readonly credential: { readonly mode: "hmac" | "token"; readonly secret: () => string };
+  readonly clock: Clock;
+  readonly fetch?: Fetch;
+  /** PEM, added to the system's authorities. */
+  readonly ca?: string;
+  /** How long no byte may move, in either direction. */
+  readonly idleTimeoutMs?: number;
+  /** Told whenever the server's clock is far enough from ours to matter (positive: ours is ahead). */
+  readonly onClockOffset?: (offsetS: number) => void;
+}
+
+export interface Call {
+  readonly signal?: AbortSignal;
+  readonly traceId?: string;
+  /** How often one call is sent at most. */
+  readonly attempts?: number;
+}
+
+export interface Emx2Client {
+  health(call?: Call): Promise<Health>;
+  register(worker: { hostname: string; capabilities: readonly Capability[] }, call?: Call): Promise<void>;
+  /** `unknown`: EMX2 does not know this worker, so register again. */
+  heartbeat(call?: Call): Promise<"ok" | "unknown">;
+  listJobs(filter: JobFilter, call?: Call): Promise<JobList>;
+  /** null: EMX2 does not know the job. */
+  readJob(jobId: string, call?: Call): Promise<ServerJob | null>;
+  /** Sent once: a lost answer throws, and only the job itself tells whose it is. */
+  claim(jobId: string, call?: Call): Promise<ServerJob>;
+  report(jobId: string, report: Report, call?: Call): Promise<void>;
+  /** Sent once where it may have been taken: each answer that is lost may leave an empty artifact behind. */
+  createArtifact(artifact: NewArtifact, call?: Call): Promise<{ artifactId: string }>;
+  readArtifact(artifactId: string, call?: Call): Promise<Artifact | null>;
+  listFiles(artifactId: string, limit: { maxFiles: number }, call?: Call): Promise<readonly ArtifactFile[]>;
+  getFile(artifactId: string, path: string, call?: Call): Promise<FileDownload>;
+  /** null: there is no such file. */
+  headFile(artifactId: string, path: string, call?: Call): Promise<FileFacts | null>;
+  /** Throws IntegrityError where the server acknowledges another hash or size. */
+  putFile(artifactId: string, file: FileUpload, call?: Call): Promise<void>;
+  commit(artifactId: string, content: { sha256: string; bytes: number }, call?: Call): Promise<Artifact>;
+}
+
+export interface Health {
+  readonly status: string;
+  readonly apiVersion: string | null;
+  readonly hpcEnabled: boolean | null;
+  /** The generation that issues a secret to each worker; false: one secret for all. */
+  readonly workerCredentials: boolean;
+}
+
+export interface Capability {
+  readonly processor: string;
+  readonly profile: string;
+  readonly maxConcurrentJobs: number;
+}
+
+export interface JobFilter {
+  readonly status: JobStatus;
+  readonly pageSize?: number;
+  readonly maxJobs?: number;
+}
+
+export interface JobList {
+  readonly jobs: readonly ServerJob[];
+  /** How many the server says there are. */
+  readonly total: number;
+  /** Entries that could not be read, one warning each. */
+  readonly skipped: number;
+  readonly warnings: readonly string[];
+}
+
+export interface NewArtifact {
+  readonly type: "blob" | "log";
+  readonly residence: Residence;
+  readonly name: string;
+  readonly metadata: ArtifactMetadata;
+  /** `file:///…`, for posix residence. */
+  readonly contentUrl?: string;
+}
+
+/** What an artifact of a job tells about its origin. The worker's id is added by the client. */
+export interface ArtifactMetadata {
+  readonly jobId: string;
+  readonly processor: string;
+  readonly profile: string | null;
+  readonly role: "output" | "log";
+  /** The job's `submit_user`. */
+  readonly createdBy: string | null;
+  readonly inputArtifactIds: readonly string[];
+  readonly parametersHash: string;
+  readonly simulated?: boolean;
+}
+
+export interface Artifact {
+  readonly id: string;
+  readonly name: string | null;
+  readonly type: string | null;
+  readonly residence: string | null;
+  /** One of `ArtifactStatus`, or a word that this version does not know. */
+  readonly status: string;
+  readonly sha256: string | null;
+  readonly bytes: number | null;
+  readonly contentUrl: string | null;
+}
+
+export interface FileFacts {
+  readonly bytes: number | null;
+  /** Lower-case hex. */
+  readonly sha256: string | null;
+}
+
+export interface ArtifactFile extends FileFacts {
+  /** As the server stores it: unchecked. */
+  readonly path: string;
+}
+
+export interface FileDownload extends FileFacts {
+  readonly body: ReadableStream<Uint8Array>;
+}
+
+export interface FileUpload {
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** `application/octet-stream` unless given; JSON is never sent as JSON. */
+  readonly contentType?: string;
+  /** Called anew for each attempt. */
+  readonly body: () => ReadableStream<Uint8Array>;
+}
+
+export function createClient(options: Emx2Options): Emx2Client {
+  const exchange = createExchange(options);
+  return { ...jobCalls(exchange, options.workerId), ...artifactCalls(exchange, options.workerId) };
+}

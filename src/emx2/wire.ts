@@ -1,0 +1,209 @@
+/**
+ * EMX2's JSON, the one place with its snake_case. Reading is lenient (unknown fields are ignored, absent and null are the
+ * same, numbers may come as text and ids as numbers), writing is strict: text where text is due, nothing that is null.
+ */
+import * as v from "valibot";
+import type { InputRef, Report, ServerJob } from "../job/job.ts";
+import { childTexts, memberText } from "../job/raw-json.ts";
+import { jobStatuses } from "../job/status.ts";
+import type { Artifact, ArtifactFile, ArtifactMetadata, Capability, Health, NewArtifact } from "./client.ts";
+
+/** The server's limits, in characters. */
+const maxDetailChars = 65_536;
+const maxTextChars = 1_024;
+
+/** An id becomes part of URLs, file names and Slurm's job names, so it must be harmless in all of them. EMX2's are UUIDs. */
+const id = v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/));
+const optionalText = optional(v.pipe(v.union([v.string(), v.number()]), v.transform(String)));
+const count = v.pipe(v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number))]), v.minValue(0));
+const sha256 = v.pipe(v.string(), v.toLowerCase());
+
+function optional<S extends v.GenericSchema>(schema: S) {
+  return v.nullish(schema, null);
+}
+
+const jobSchema = v.object({
+  id,
+  processor: v.string(),
+  profile: optionalText,
+  status: v.picklist(jobStatuses),
+  worker_id: optionalText,
+  slurm_job_id: optionalText,
+  submit_user: optionalText,
+  timeout_seconds: optional(count),
+  output_artifact_id: optional(id),
+  log_artifact_id: optional(id),
+  inputs: v.optional(v.unknown()),
+});
+
+/** Throws where the text is no job: a bound, a type or an id that cannot be used. */
+export function readJob(text: string): ServerJob {
+  const job = v.parse(jobSchema, JSON.parse(text));
+  return {
+    id: job.id,
+    processor: job.processor,
+    profile: job.profile,
+    status: job.status,
+    workerId: job.worker_id,
+    slurmJobId: job.slurm_job_id,
+    submitUser: job.submit_user,
+    inputs: readInputs(job.inputs),
+    timeoutSeconds: job.timeout_seconds,
+    outputArtifactId: job.output_artifact_id,
+    logArtifactId: job.log_artifact_id,
+    parametersText: readParameters(text),
+  };
+}
+
+/** The source text of `parameters`; of the object inside where they are a JSON text holding one. */
+function readParameters(jobText: string): string {
+  const outer = memberText(jobText, ["parameters"]) ?? "null";
+  const value: unknown = JSON.parse(outer);
+  const text = typeof value === "string" ? value : outer;
+  const parsed: unknown = JSON.parse(text.trim() || "null");
+  if (parsed === null) return "{}";
+  if (!isObject(parsed)) throw new TypeError("parameters are not an object");
+  return text;
+}
+
+/** All the forms in which `inputs` come, in their order, each artifact once. */
+export function readInputs(inputs: unknown): readonly InputRef[] {
+  const value: unknown = typeof inputs === "string" ? JSON.parse(inputs.trim() || "null") : inputs;
+  if (value === null || value === undefined) return [];
+  const refs = (Array.isArray(value) ? value : [value]).flatMap(readInput);
+  const byId = new Map<string, InputRef>();
+  for (const ref of refs) if (!byId.has(ref.artifactId)) byId.set(ref.artifactId, ref);
+  return [...byId.values()];
+}
+
+function readInput(entry: unknown): InputRef[] {
+  if (!isObject(entry)) return [{ artifactId: v.parse(id, entry) }];
+  const own = v.parse(v.object({ artifact_id: optional(id), id: optional(id) }), entry);
+  const artifactId = own.artifact_id ?? own.id;
+  if (artifactId !== null) return [{ artifactId }];
+  return Object.entries(entry).map(([name, value]) => ({ artifactId: v.parse(id, value), name }));
+}
+
+const artifactSchema = v.object({
+  id,
+  name: optionalText,
+  type: optionalText,
+  residence: optionalText,
+  status: v.string(),
+  sha256: optional(sha256),
+  size_bytes: optional(count),
+  content_url: optionalText,
+});
+
+export function readArtifact(text: string): Artifact {
+  const { content_url, size_bytes, ...artifact } = v.parse(artifactSchema, JSON.parse(text));
+  return { ...artifact, bytes: size_bytes, contentUrl: content_url };
+}
+
+export function readCreated(text: string): { artifactId: string } {
+  return { artifactId: v.parse(v.object({ id }), JSON.parse(text)).id };
+}
+
+const fileSchema = v.object({ path: v.string(), sha256: optional(sha256), size_bytes: optional(count) });
+
+export function readFile(text: string): ArtifactFile {
+  const { path, sha256, size_bytes } = v.parse(fileSchema, JSON.parse(text));
+  return { path, sha256, bytes: size_bytes };
+}
+
+export function readHealth(text: string): Health {
+  const schema = v.object({
+    status: v.string(),
+    api_version: optionalText,
+    hpc_enabled: optional(v.boolean()),
+    worker_auth_mode: optionalText,
+  });
+  const health = v.parse(schema, JSON.parse(text));
+  return {
+    status: health.status,
+    apiVersion: health.api_version,
+    hpcEnabled: health.hpc_enabled,
+    workerCredentials: health.worker_auth_mode === "per-worker-hmac",
+  };
+}
+
+/** Answers to register and heartbeat: naming the worker is all that is asked of them. */
+export function readWorker(text: string): { workerId: string } {
+  return { workerId: v.parse(v.object({ worker_id: v.string() }), JSON.parse(text)).worker_id };
+}
+
+/** A page of a list. `total` is null where the server does not tell; items are source texts, so that one bad one spoils none. */
+export function readPage(text: string): { readonly items: readonly string[]; readonly total: number | null } {
+  const page = v.parse(v.object({ items: v.array(v.unknown()), total_count: optional(count) }), JSON.parse(text));
+  return { items: [...childTexts(memberText(text, ["items"]) ?? "[]").values()], total: page.total_count };
+}
+
+export function writeWorker(workerId: string, hostname: string, capabilities: readonly Capability[]): string {
+  return write({
+    worker_id: workerId,
+    hostname,
+    capabilities: capabilities.map(({ processor, profile, maxConcurrentJobs }) => ({
+      processor,
+      profile,
+      max_concurrent_jobs: maxConcurrentJobs,
+    })),
+  });
+}
+
+export function writeClaim(workerId: string): string {
+  return write({ worker_id: workerId });
+}
+
+export function writeReport(workerId: string, report: Report): string {
+  return write({
+    status: report.status,
+    worker_id: workerId,
+    detail: report.detail === undefined ? undefined : storable(report.detail, maxDetailChars),
+    slurm_job_id: report.slurmJobId,
+    output_artifact_id: report.outputArtifactId,
+    log_artifact_id: report.logArtifactId,
+  });
+}
+
+export function writeArtifact(workerId: string, artifact: NewArtifact): string {
+  const { type, residence, name, metadata, contentUrl } = artifact;
+  return write({
+    type,
+    residence,
+    name: storable(name, maxTextChars),
+    metadata: writeMetadata(workerId, metadata),
+    content_url: contentUrl,
+  });
+}
+
+function writeMetadata(workerId: string, metadata: ArtifactMetadata): object {
+  return {
+    job_id: metadata.jobId,
+    processor: metadata.processor,
+    profile: metadata.profile,
+    worker_id: workerId,
+    artifact_role: metadata.role,
+    created_by: metadata.createdBy,
+    input_artifact_ids: metadata.inputArtifactIds,
+    parameters_hash: metadata.parametersHash,
+    simulated: metadata.simulated,
+  };
+}
+
+export function writeCommit(content: { readonly sha256: string; readonly bytes: number }): string {
+  return write({ sha256: content.sha256.toLowerCase(), size_bytes: content.bytes });
+}
+
+/** Undefined members are left out. */
+function write(body: object): string {
+  return JSON.stringify(body);
+}
+
+/** PostgreSQL stores no NUL and no half of a surrogate pair, and EMX2 answers 500 to either, for ever. */
+function storable(text: string, maxChars: number): string {
+  return text.slice(0, maxChars).replaceAll("\0", "\ufffd").toWellFormed();
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

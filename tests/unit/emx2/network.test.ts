@@ -1,0 +1,89 @@
+/** TLS and proxies, over real sockets. */
+import { describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { NetworkError } from "../../../src/errors.ts";
+import { certificate, key } from "./loopback-certificate.ts";
+import { clientOf, faultOf, http, rawServer } from "./raw-server.ts";
+
+const source = (path: string) => join(import.meta.dir, "../../../src", path);
+
+function tlsServer() {
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    tls: { key, cert: certificate },
+    fetch: () => Response.json({ worker_id: "w1", status: "ok" }),
+  });
+  return { url: server.url.origin, [Symbol.asyncDispose]: () => server.stop(true) };
+}
+
+describe("TLS", () => {
+  test("of an unknown authority is refused, and nothing was delivered", async () => {
+    await using server = tlsServer();
+    const error = await faultOf(clientOf(server).heartbeat({ attempts: 1 }));
+    expect(error).toBeInstanceOf(NetworkError);
+    expect(error).toMatchObject({ failure: { code: "DEPTH_ZERO_SELF_SIGNED_CERT", maybeDelivered: false } });
+  });
+
+  test("of the configured authority is trusted", async () => {
+    await using server = tlsServer();
+    expect(await clientOf(server, { ca: certificate }).heartbeat()).toBe("ok");
+  });
+
+  test("with a configured authority keeps those that the system trusts", async () => {
+    await using server = tlsServer();
+    const directory = await mkdtemp(join(tmpdir(), "emx2-ca-"));
+    try {
+      const trusted = join(directory, "trusted.pem");
+      await Bun.write(trusted, certificate);
+      const heartbeat = `
+        const { systemClock } = await import("${source("clock.ts")}");
+        const { createClient } = await import("${source("emx2/client.ts")}");
+        const { rootCertificates } = await import("node:tls");
+        const credential = { mode: "token", secret: () => "t" };
+        const options = { baseUrl: "${server.url}", workerId: "w1", credential, clock: systemClock };
+        console.log(await createClient({ ...options, ca: rootCertificates[0] }).heartbeat({ attempts: 1 }));`;
+      const child = Bun.spawn([process.execPath, "-e", heartbeat], {
+        env: { SSL_CERT_FILE: trusted },
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+      expect({ stdout, stderr }).toEqual({ stdout: "ok\n", stderr: "" });
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test("towards a server that does not speak it is refused, and nothing was delivered", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.end("HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    if (address === null || typeof address === "string") return expect.unreachable();
+    const error = await faultOf(clientOf({ url: `https://127.0.0.1:${address.port}` }).heartbeat({ attempts: 1 }));
+    server.close();
+    expect(error).toMatchObject({ failure: { code: "EPROTO", maybeDelivered: false } });
+  });
+});
+
+describe("HTTP_PROXY", () => {
+  test("is not asked for a server on loopback", async () => {
+    await using server = await rawServer(http(200, '{"worker_id":"w1"}'));
+    const { HTTP_PROXY: before } = process.env;
+    Object.assign(process.env, { HTTP_PROXY: "http://127.0.0.1:9" });
+    try {
+      expect(await clientOf(server).heartbeat({ attempts: 1 })).toBe("ok");
+      const elsewhere = clientOf({ url: "http://emx2.invalid" }).heartbeat({ attempts: 1 });
+      expect(String(await faultOf(elsewhere))).toContain("ECONNREFUSED");
+    } finally {
+      if (before === undefined) Reflect.deleteProperty(process.env, "HTTP_PROXY");
+      else Object.assign(process.env, { HTTP_PROXY: before });
+    }
+  });
+});
