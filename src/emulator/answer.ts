@@ -1,0 +1,44 @@
+/**
+ * An answer as data, and how it becomes a Response. From 1,500 bytes on the server compresses for whoever names gzip in
+ * `Accept-Encoding`, even as `gzip;q=0`; on a file it then leaves the length of the plain content in `Content-Length`, so
+ * that the download never completes (seen on 2026-05).
+ */
+import { jsonText } from "./json.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array<ArrayBuffer>;
+  /** A file's content: the one body whose compression is broken. */
+  readonly download?: boolean;
+}
+
+export function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Answer {
+  return {
+    status,
+    headers: { "content-type": "application/json", ...headers },
+    body: new TextEncoder().encode(jsonText(value)),
+  };
+}
+
+/** No content at all; the server calls it text. */
+export function nothing(status: number): Answer {
+  const length = status === 204 ? undefined : { "content-length": "0" };
+  return { status, headers: { "content-type": "text/plain", ...length } };
+}
+
+const compressedFromBytes = 1_500;
+
+export function toResponse(answer: Answer, acceptEncoding: string | null): Response {
+  const headers = new Headers(answer.headers);
+  const { status, body, download } = answer;
+  if (body === undefined) return new Response(null, { status, headers });
+  if (!acceptEncoding?.includes("gzip") || body.length < compressedFromBytes) {
+    headers.set("content-length", String(body.length));
+    return new Response(body, { status, headers });
+  }
+  const compressed = Bun.gzipSync(body);
+  headers.set("content-encoding", "gzip");
+  headers.set("content-length", String(download ? body.length : compressed.length));
+  return new Response(compressed, { status, headers });
+}

@@ -1,0 +1,15 @@
+/** Which part of a list is asked for. */
+
+/** `limit` and `offset` of a list: what is no 32-bit integer counts as left out, and 0 or less as no limit at all. */
+export function page(query: URLSearchParams): { limit: number; offset: number; of: <T>(all: readonly T[]) => T[] } {
+  const limit = Math.max(0, integerParameter(query, "limit") ?? 100);
+  const offset = Math.max(0, integerParameter(query, "offset") ?? 0);
+  return { limit, offset, of: (all) => all.slice(offset, limit === 0 ? undefined : offset + limit) };
+}
+
+function integerParameter(query: URLSearchParams, name: string): number | undefined {
+  const word = query.get(name);
+  if (word === null || !/^[+-]?\d+$/.test(word)) return undefined;
+  const value = Number(word);
+  return Math.abs(value) < 2 ** 31 ? value : undefined;
+}

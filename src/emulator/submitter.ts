@@ -1,0 +1,70 @@
+/** The other side of the server: what administrators and submitters do, and what they see, without HTTP in between. */
+import { sha256Hex } from "../emx2/signature.ts";
+import { markCommitted, storeArtifact } from "./artifacts.ts";
+import { storeFile } from "./files.ts";
+import { markCancelled, type NewJob, storeJob } from "./job-store.ts";
+import type { EmulatorState, Role, StoredArtifact, StoredJob } from "./state.ts";
+
+/** Issues or replaces a worker's secret. */
+export function addWorkerCredential(state: EmulatorState, workerId: string, secret: string): void {
+  state.credentials.set(workerId, secret);
+}
+
+export function revokeWorkerCredential(state: EmulatorState, workerId: string): void {
+  state.credentials.delete(workerId);
+}
+
+export function addToken(state: EmulatorState, token: string, name: string, role: Role): void {
+  state.tokens.set(token, { name, role });
+}
+
+/** A committed managed artifact; gives its id. */
+export function addArtifact(
+  state: EmulatorState,
+  artifact: { name?: string; type?: string; files: readonly { path: string; content: Uint8Array | string }[] },
+): string {
+  const { name = null, type = "blob", files } = artifact;
+  const stored = storeArtifact(state, state.wall(), {
+    name,
+    type,
+    residence: "managed",
+    contentUrl: null,
+    metadataText: null,
+  });
+  for (const { path, content } of files) {
+    const bytes = new Uint8Array(typeof content === "string" ? new TextEncoder().encode(content) : content);
+    storeFile(state, stored, { path, sha256: sha256Hex(bytes), sizeBytes: bytes.length, content: bytes });
+  }
+  markCommitted(stored, state.wall(), { sha256: null, sizeBytes: null });
+  return stored.id;
+}
+
+/** A pending job; gives its id. `parametersText`: JSON, which stands in the job as it is. */
+export function addJob(
+  state: EmulatorState,
+  job: Partial<Omit<NewJob, "processor">> & Pick<NewJob, "processor">,
+): string {
+  const { profile = null, submitUser = "submitter", parametersText = null, inputs = null, timeoutSeconds = null } = job;
+  const { processor } = job;
+  return storeJob(state, state.wall(), { processor, profile, submitUser, parametersText, inputs, timeoutSeconds }).id;
+}
+
+/** What the submitter's cancel does; a job that has ended is left as it is. */
+export function cancelJob(state: EmulatorState, id: string): void {
+  const stored = job(state, id);
+  if (stored.completedAt === null) markCancelled(state, stored, state.wall(), stored.submitUser ?? "submitter");
+}
+
+/** Throws where there is no such job. */
+export function job(state: EmulatorState, id: string): StoredJob {
+  const found = state.jobs.get(id);
+  if (found === undefined) throw new Error(`no job ${id}`);
+  return found;
+}
+
+/** Throws where there is no such artifact. */
+export function artifact(state: EmulatorState, id: string): StoredArtifact {
+  const found = state.artifacts.get(id);
+  if (found === undefined) throw new Error(`no artifact ${id}`);
+  return found;
+}

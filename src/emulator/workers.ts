@@ -1,0 +1,61 @@
+/** Workers: registration, which replaces all capabilities, and the heartbeat. */
+import { type Answer, json } from "./answer.ts";
+import { freshDateTime, storedDateTime } from "./date-times.ts";
+import type { Call } from "./exchange.ts";
+import { type JsonBody, readJson } from "./json-body.ts";
+import { badRequest, notFound } from "./refusals.ts";
+import type { Capability } from "./state.ts";
+
+export async function register(call: Call): Promise<Answer> {
+  const body = await readJson(call);
+  const id = actingWorker(call, body);
+  if (id === null) throw badRequest("worker_id is required");
+  const hostname = body.text("hostname");
+  const capabilities = readCapabilities(body.value("capabilities"));
+  const { workers } = call.state;
+  const registeredAt = workers.get(id)?.registeredAt ?? call.now;
+  workers.set(id, { id, hostname, capabilities, registeredAt, lastHeartbeatAt: call.now });
+  return json(200, {
+    worker_id: id,
+    hostname,
+    registered_at: storedDateTime(registeredAt),
+    last_heartbeat_at: freshDateTime(call.now),
+    _links: {
+      self: { href: `/api/hpc/workers/${id}`, method: "GET" },
+      heartbeat: { href: `/api/hpc/workers/${id}/heartbeat`, method: "POST" },
+      jobs: { href: "/api/hpc/jobs?status=PENDING", method: "GET" },
+    },
+  });
+}
+
+export function heartbeat(call: Call): Answer {
+  const { worker: id } = call.params;
+  const { workerId } = call.principal;
+  if (workerId !== null && workerId !== id) throw badRequest("X-Worker-Id header must match worker id in path");
+  const worker = call.state.workers.get(id);
+  if (worker === undefined) throw notFound(`Worker ${id} not found`);
+  worker.lastHeartbeatAt = call.now;
+  return json(200, { worker_id: id, status: "ok" });
+}
+
+/** The worker on whose behalf a call is made: of the header, else of the body. They must not disagree. */
+export function actingWorker(call: Call, body: JsonBody): string | null {
+  const named = body.text("worker_id");
+  const { workerId } = call.principal;
+  if (named !== null && workerId !== null && named !== workerId) {
+    throw badRequest("worker_id in request body must match X-Worker-Id header");
+  }
+  return workerId ?? named;
+}
+
+function readCapabilities(value: unknown): Capability[] {
+  if (!Array.isArray(value)) return [];
+  return value.map((entry: { processor?: unknown; profile?: unknown; max_concurrent_jobs?: unknown } | null) => {
+    const { processor, profile, max_concurrent_jobs: limit } = entry ?? {};
+    return {
+      processor: String(processor),
+      profile: typeof profile === "string" ? profile : null,
+      maxConcurrentJobs: typeof limit === "number" ? limit : null,
+    };
+  });
+}
