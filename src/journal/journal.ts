@@ -1,0 +1,195 @@
+/**
+ * The journal: everything that happened, in the order in which it happened. One record is one event with all that follows
+ * from it (the job's new shape, an intent or its result, file rows), in one transaction: after a crash either all of it is
+ * there or none.
+ *
+ * Two classes of durability. A durable record is on disk before the call returns. Lossy ones wait for company: an fsync
+ * for each of ten thousand files would stop the event loop for seconds. Order is kept, since whatever writes takes the
+ * waiting ones along first.
+ */
+import type { Database } from "bun:sqlite";
+import type { Clock } from "../clock.ts";
+import { StateError } from "../errors.ts";
+import type { Effect, FileRole, FileRow, JobEvent, Result } from "../job/effect.ts";
+import type { Job } from "../job/job.ts";
+import type { JobId } from "../job/run.ts";
+import { openDatabase, readMeta } from "./schema.ts";
+import { stateError } from "./state-error.ts";
+import { Tables } from "./tables.ts";
+
+/** durable: fsynced before the call returns. lossy: within 100 records or a second, in order. */
+export type Durability = "durable" | "lossy";
+
+export interface Recorded {
+  readonly event: JobEvent;
+  /** As it is after the event. */
+  readonly job: Job;
+  /** The intent of an effect that starts now. */
+  readonly begin?: { readonly effectId: string; readonly effect: Effect };
+  /** How an effect ended whose intent was recorded before. */
+  readonly end?: { readonly effectId: string; readonly result: Result };
+  /** Replace the job's rows of the same role. */
+  readonly files?: readonly FileRow[];
+}
+
+/** An effect whose intent is on disk and whose end is not. */
+export interface InDoubt {
+  readonly jobId: JobId;
+  readonly effectId: string;
+  readonly effect: Effect;
+}
+
+/** Every call may throw StateError; the journal is then as it was before the call. */
+export interface Journal {
+  /** UUID of this state, made once and kept for ever. */
+  readonly stateId: string;
+  /** Jobs in the order in which they came, and the effects in doubt in the order in which they began. */
+  load(): { jobs: Job[]; inDoubt: InDoubt[] };
+  record(entry: Recorded, durability: Durability): void;
+  file(jobId: JobId, role: FileRole, index: number): FileRow | null;
+  files(jobId: JobId, role: FileRole): FileRow[];
+  history(jobId: JobId): { at: number; event: JobEvent }[];
+  /** Removes the job, its effects and its files. Its events stay until they are pruned. */
+  forget(jobId: JobId): void;
+  /** Writes the lossy records that wait. */
+  flush(): void;
+  /** Removes events older than this instant. */
+  prune(beforeMs: number): void;
+  /** What is committed, as the bytes of a database: records that still wait are not in it. */
+  serialize(): Uint8Array;
+  close(): void;
+  /** Records taken of each class, and transactions committed. */
+  readonly counts: { durable: number; lossy: number; transactions: number };
+}
+
+export interface JournalOptions {
+  readonly clock: Clock;
+  /** The program's version, kept so that an older one can say who wrote a schema that it does not know. */
+  readonly version?: string;
+}
+
+const maxPendingRecords = 100;
+const flushDelayMs = 1_000;
+
+/** `source`: the path of the file, `:memory:`, or what `serialize` gave (a journal in memory that goes on from there). */
+export function openJournal(source: string | Uint8Array, options: JournalOptions): Journal {
+  const path = typeof source === "string" ? source : ":memory:";
+  return new SqliteJournal(openDatabase(source, options), path, options.clock);
+}
+
+export class SqliteJournal implements Journal {
+  readonly stateId: string;
+  readonly counts = { durable: 0, lossy: 0, transactions: 0 };
+  readonly #database: Database;
+  readonly #tables: Tables;
+  readonly #path: string;
+  readonly #clock: Clock;
+  #pending: Recorded[] = [];
+  #callOffFlush: (() => void) | undefined;
+
+  constructor(database: Database, path: string, clock: Clock) {
+    this.#database = database;
+    this.#tables = new Tables(database);
+    this.#path = path;
+    this.#clock = clock;
+    this.stateId = readMeta(database, "state") ?? "";
+  }
+
+  load(): { jobs: Job[]; inDoubt: InDoubt[] } {
+    this.flush();
+    return this.#guarded(() => ({ jobs: this.#tables.jobs(), inDoubt: this.#tables.inDoubt() }));
+  }
+
+  record(entry: Recorded, durability: Durability): void {
+    if (durability === "durable") {
+      this.#commit([...this.#pending, entry]);
+      this.counts.durable += 1;
+      return;
+    }
+    // Before it is taken, not after: a caller that gets an error must not find its record written later.
+    if (this.#pending.length >= maxPendingRecords) this.flush();
+    this.#pending.push(entry);
+    this.counts.lossy += 1;
+    this.#flushSoon();
+  }
+
+  file(jobId: JobId, role: FileRole, index: number): FileRow | null {
+    this.#flushFiles();
+    return this.#guarded(() => this.#tables.file(jobId, role, index));
+  }
+
+  files(jobId: JobId, role: FileRole): FileRow[] {
+    this.#flushFiles();
+    return this.#guarded(() => this.#tables.files(jobId, role));
+  }
+
+  history(jobId: JobId): { at: number; event: JobEvent }[] {
+    this.flush();
+    return this.#guarded(() => this.#tables.history(jobId));
+  }
+
+  forget(jobId: JobId): void {
+    this.#commit(this.#pending, () => this.#tables.forget(jobId));
+  }
+
+  flush(): void {
+    if (this.#pending.length > 0) this.#commit(this.#pending);
+  }
+
+  prune(beforeMs: number): void {
+    this.#commit(this.#pending, () => this.#tables.prune(beforeMs));
+  }
+
+  serialize(): Uint8Array {
+    return this.#guarded(() => this.#database.serialize());
+  }
+
+  close(): void {
+    try {
+      this.flush();
+    } finally {
+      this.#callOffFlush?.();
+      // Without `true`, prepared statements keep the connection and its lock until they are collected (Bun 1.4.5).
+      this.#database.close(true);
+    }
+  }
+
+  /** Writes entries, the waiting ones among them, and whatever else is to happen in the same transaction. */
+  #commit(entries: readonly Recorded[], also?: () => void): void {
+    this.#guarded(() => {
+      this.#database.transaction(() => {
+        this.#tables.write(entries);
+        also?.();
+      })();
+    });
+    this.counts.transactions += 1;
+    this.#pending = [];
+    this.#callOffFlush?.();
+    this.#callOffFlush = undefined;
+  }
+
+  #flushSoon(): void {
+    this.#callOffFlush ??= this.#clock.timer(flushDelayMs, () => {
+      this.#callOffFlush = undefined;
+      try {
+        this.flush();
+      } catch (error) {
+        if (!(error instanceof StateError)) throw error;
+        // Nobody called, so nobody can be told: the records keep waiting, and the next call that must write fails aloud.
+        this.#flushSoon();
+      }
+    });
+  }
+
+  #flushFiles(): void {
+    if (this.#pending.some((entry) => entry.files)) this.flush();
+  }
+
+  #guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw stateError(error, this.#path);
+    }
+  }
+}

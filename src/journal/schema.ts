@@ -1,0 +1,115 @@
+/**
+ * The journal's tables, and how a file of an older schema becomes one of ours: numbered migrations, all in one
+ * transaction. A schema that is newer than ours is refused before anything is written to it.
+ */
+import { Database } from "bun:sqlite";
+import { closeSync, existsSync, openSync } from "node:fs";
+import type { Clock } from "../clock.ts";
+import { foreignFile, newerSchema, stateError } from "./state-error.ts";
+
+/** Migration n brings schema n to schema n + 1. Released ones never change. */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  CREATE TABLE job (id TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT;
+  CREATE TABLE effect (
+    id TEXT PRIMARY KEY, job TEXT NOT NULL, lane TEXT NOT NULL, kind TEXT NOT NULL,
+    intent TEXT NOT NULL, result TEXT
+  ) STRICT;
+  CREATE INDEX effect_of_job ON effect (job);
+  CREATE TABLE file (
+    job TEXT NOT NULL, role TEXT NOT NULL, idx INTEGER NOT NULL, directory TEXT NOT NULL, artifact_id TEXT,
+    path TEXT NOT NULL, disk_path TEXT, bytes INTEGER NOT NULL, sha256 TEXT, mtime_ms REAL,
+    PRIMARY KEY (job, role, idx)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE event (
+    id INTEGER PRIMARY KEY, job TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, json TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX event_of_job ON event (job, id);
+  CREATE INDEX event_at ON event (at);
+  `,
+];
+
+export const schemaVersion = migrations.length;
+
+/** Opens or makes the database and brings it to our schema. `source`: path, `:memory:`, or the bytes of a database. */
+export function openDatabase(
+  source: string | Uint8Array,
+  writer: { readonly clock: Clock; readonly version?: string },
+): Database {
+  const path = typeof source === "string" ? source : ":memory:";
+  let database: Database | undefined;
+  try {
+    database = connect(source);
+    configure(database);
+    migrate(database, path, writer);
+    return database;
+  } catch (error) {
+    database?.close(true);
+    throw stateError(error, path);
+  }
+}
+
+/** Bytes of a journal of any schema up to ours, in memory and without a trace on disk. */
+export function openBytes(bytes: Uint8Array, path: string): Database {
+  let database: Database | undefined;
+  try {
+    database = Database.deserialize(bytes, { strict: true });
+    runMigrations(database, versionOf(database, path));
+    return database;
+  } catch (error) {
+    database?.close(true);
+    throw stateError(error, path);
+  }
+}
+
+export function readMeta(database: Database, key: string): string | null {
+  const row = database.query<{ value: string }, [string]>("SELECT value FROM meta WHERE key = ?").get(key);
+  return row?.value ?? null;
+}
+
+/**
+ * Without `strict` a parameter that is missing would be stored as NULL. Every integer here was a JavaScript number
+ * before, so that none is beyond what a number can hold, and `safeIntegers` has nothing to guard.
+ */
+function connect(source: string | Uint8Array): Database {
+  if (typeof source !== "string") return Database.deserialize(source, { strict: true });
+  if (source !== ":memory:" && !existsSync(source)) closeSync(openSync(source, "wx", 0o600));
+  return new Database(source, { strict: true, readwrite: true, create: true });
+}
+
+function configure(database: Database): void {
+  // A second opener is refused at once, for as long as this process lives.
+  database.run("PRAGMA locking_mode = EXCLUSIVE");
+  database.run("PRAGMA journal_mode = TRUNCATE");
+  database.run("PRAGMA synchronous = FULL");
+}
+
+function migrate(database: Database, path: string, writer: { readonly clock: Clock; readonly version?: string }): void {
+  database.transaction(() => {
+    const from = versionOf(database, path);
+    runMigrations(database, from);
+    if (from === 0) writeMeta(database, "state", writer.clock.uuid());
+    if (from !== schemaVersion) writeMeta(database, "schema", String(schemaVersion));
+    const version = writer.version ?? "";
+    if (readMeta(database, "written_by") !== version) writeMeta(database, "written_by", version);
+  })();
+}
+
+function runMigrations(database: Database, from: number): void {
+  for (const migration of migrations.slice(from)) database.run(migration);
+}
+
+/** 0: an empty database. */
+function versionOf(database: Database, path: string): number {
+  const names = database.query<{ name: string }, []>("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+  if (names.length === 0) return 0;
+  const found = names.some(({ name }) => name === "meta") ? Number(readMeta(database, "schema")) : 0;
+  if (!Number.isInteger(found) || found < 1) throw foreignFile(path);
+  if (found > schemaVersion) throw newerSchema(path, found, schemaVersion, readMeta(database, "written_by"));
+  return found;
+}
+
+function writeMeta(database: Database, key: string, value: string): void {
+  database.query("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").run(key, value);
+}

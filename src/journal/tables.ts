@@ -1,0 +1,152 @@
+/** The rows of the journal: what each record writes, and how it is read back. Every statement is prepared once. */
+import type { Database } from "bun:sqlite";
+import { type Effect, type FileRole, type FileRow, type JobEvent, laneOf } from "../job/effect.ts";
+import type { Job } from "../job/job.ts";
+import type { JobId } from "../job/run.ts";
+import type { InDoubt, Recorded } from "./journal.ts";
+
+/** Events and results are kept for a person to read, and parts of them were written by strangers. */
+const maxStringLength = 4_096;
+const maxArrayLength = 256;
+
+export class Tables {
+  readonly #sql: ReturnType<typeof prepare>;
+
+  constructor(database: Database) {
+    this.#sql = prepare(database);
+  }
+
+  /** To be called within a transaction. */
+  write(entries: readonly Recorded[]): void {
+    const jobs = new Map<JobId, Job>();
+    for (const { event, job, begin, end, files } of entries) {
+      this.#sql.addEvent.run(job.id, Math.round(event.at), event.kind, boundedJson(event));
+      if (begin) this.#begin(job.id, begin.effectId, begin.effect);
+      if (end) this.#end(job.id, end.effectId, boundedJson(end.result));
+      if (files) this.#replaceFiles(job.id, files);
+      jobs.set(job.id, job);
+    }
+    for (const job of jobs.values()) this.#sql.putJob.run(job.id, JSON.stringify(job));
+  }
+
+  jobs(): Job[] {
+    return this.#sql.jobs.all().map(({ json }) => JSON.parse(json) as Job);
+  }
+
+  inDoubt(): InDoubt[] {
+    return this.#sql.inDoubt
+      .all()
+      .map(({ id, job, intent }) => ({ jobId: job, effectId: id, effect: JSON.parse(intent) as Effect }));
+  }
+
+  file(jobId: JobId, role: FileRole, index: number): FileRow | null {
+    const row = this.#sql.file.get(jobId, role, index);
+    return row && fileRow(row);
+  }
+
+  files(jobId: JobId, role: FileRole): FileRow[] {
+    return this.#sql.files.all(jobId, role).map(fileRow);
+  }
+
+  history(jobId: JobId): { at: number; event: JobEvent }[] {
+    return this.#sql.history.all(jobId).map(({ at, json }) => ({ at, event: JSON.parse(json) as JobEvent }));
+  }
+
+  forget(jobId: JobId): void {
+    for (const remove of [this.#sql.removeJob, this.#sql.removeEffects, this.#sql.removeFiles]) remove.run(jobId);
+  }
+
+  prune(beforeMs: number): void {
+    this.#sql.prune.run(beforeMs);
+  }
+
+  #begin(jobId: JobId, effectId: string, effect: Effect): void {
+    this.#sql.begin.run(effectId, jobId, laneOf(effect), effect.kind, JSON.stringify(effect));
+  }
+
+  #end(jobId: JobId, effectId: string, result: string): void {
+    const { changes } = this.#sql.end.run(result, effectId, jobId);
+    if (changes !== 1) throw new Error(`job ${jobId}: effect ${effectId} ended without having begun`);
+  }
+
+  #replaceFiles(jobId: JobId, files: readonly FileRow[]): void {
+    for (const role of new Set(files.map((row) => row.role))) this.#sql.removeFilesOfRole.run(jobId, role);
+    for (const row of files) {
+      const { role, index, directory, artifactId, path, diskPath, bytes, sha256, mtimeMs } = row;
+      const optional = [artifactId, diskPath, sha256, mtimeMs].map((value) => value ?? null);
+      this.#sql.addFile.run(jobId, role, index, directory, path, bytes, ...optional);
+    }
+  }
+}
+
+interface FileColumns {
+  readonly role: FileRole;
+  readonly idx: number;
+  readonly directory: string;
+  readonly artifact_id: string | null;
+  readonly path: string;
+  readonly disk_path: string | null;
+  readonly bytes: number;
+  readonly sha256: string | null;
+  readonly mtime_ms: number | null;
+}
+
+const fileColumns = "role, idx, directory, artifact_id, path, disk_path, bytes, sha256, mtime_ms";
+
+function prepare(database: Database) {
+  return {
+    addEvent: database.prepare("INSERT INTO event (job, at, kind, json) VALUES (?, ?, ?, ?)"),
+    // Not REPLACE: the row keeps its number, and so the jobs their order.
+    putJob: database.prepare(
+      "INSERT INTO job (id, json) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET json = excluded.json",
+    ),
+    begin: database.prepare("INSERT INTO effect (id, job, lane, kind, intent) VALUES (?, ?, ?, ?, ?)"),
+    end: database.prepare("UPDATE effect SET result = ? WHERE id = ? AND job = ?"),
+    addFile: database.prepare(
+      `INSERT INTO file (job, role, idx, directory, path, bytes, artifact_id, disk_path, sha256, mtime_ms)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    removeJob: database.prepare("DELETE FROM job WHERE id = ?"),
+    removeEffects: database.prepare("DELETE FROM effect WHERE job = ?"),
+    removeFiles: database.prepare("DELETE FROM file WHERE job = ?"),
+    removeFilesOfRole: database.prepare("DELETE FROM file WHERE job = ? AND role = ?"),
+    prune: database.prepare("DELETE FROM event WHERE at < ?"),
+    jobs: database.prepare<{ json: string }, []>("SELECT json FROM job ORDER BY rowid"),
+    inDoubt: database.prepare<{ id: string; job: JobId; intent: string }, []>(
+      "SELECT id, job, intent FROM effect WHERE result IS NULL ORDER BY rowid",
+    ),
+    file: database.prepare<FileColumns, [string, string, number]>(
+      `SELECT ${fileColumns} FROM file WHERE job = ? AND role = ? AND idx = ?`,
+    ),
+    files: database.prepare<FileColumns, [string, string]>(
+      `SELECT ${fileColumns} FROM file WHERE job = ? AND role = ? ORDER BY idx`,
+    ),
+    history: database.prepare<{ at: number; json: string }, [string]>(
+      "SELECT at, json FROM event WHERE job = ? ORDER BY id",
+    ),
+  };
+}
+
+function fileRow(row: FileColumns): FileRow {
+  return {
+    role: row.role,
+    index: row.idx,
+    directory: row.directory,
+    path: row.path,
+    bytes: row.bytes,
+    ...(row.artifact_id === null ? {} : { artifactId: row.artifact_id }),
+    ...(row.disk_path === null ? {} : { diskPath: row.disk_path }),
+    ...(row.sha256 === null ? {} : { sha256: row.sha256 }),
+    ...(row.mtime_ms === null ? {} : { mtimeMs: row.mtime_ms }),
+  };
+}
+
+/** Parameters are the submitter's data, and stay out: `{}` stands for them. */
+function boundedJson(value: object): string {
+  return JSON.stringify(value, (key, part: unknown) => {
+    if (key === "parametersText") return "{}";
+    if (typeof part === "string" && part.length > maxStringLength) return `${part.slice(0, maxStringLength)}…`;
+    if (Array.isArray(part) && part.length > maxArrayLength) return part.slice(0, maxArrayLength);
+    return part;
+  });
+}
