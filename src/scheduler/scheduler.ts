@@ -1,0 +1,35 @@
+/**
+ * The scheduler, as the engine sees it: Slurm, a plain shell, or a simulation. One contract suite
+ * (tests/contract/scheduler) holds for all of them.
+ */
+import type { Profile } from "../job/profile.ts";
+import type { RunRef, StatesAnswer } from "../job/run.ts";
+
+export interface Scheduler {
+  /**
+   * Submits the script that lies ready in `run.dir`. The caller has written its intent down before. `doubt`: it can not
+   * be known whether the scheduler took it (killed, timed out, unreadable answer): look with `find`.
+   */
+  submit(run: RunRef, profile: Profile, signal: AbortSignal): Promise<SubmitAnswer>;
+  /** Looks for a run by its name (never by an id alone), and in the job directory's lease. */
+  find(run: RunRef, signal: AbortSignal): Promise<FindAnswer>;
+  /** The states of all these runs, with one query for those that the scheduler's queue still knows. */
+  states(runs: readonly RunRef[], signal: AbortSignal): Promise<StatesAnswer>;
+  /** Asks for the run's end. Ending something that has ended is no fault. */
+  cancel(run: RunRef, signal: AbortSignal): Promise<CancelAnswer>;
+  /** How long after an intent a submission may still turn up, in milliseconds (see design: fence). */
+  readonly fenceMs: number;
+}
+
+export type SubmitAnswer =
+  | { readonly is: "submitted"; readonly schedulerId: string }
+  | { readonly is: "refused"; readonly cause: string }
+  | { readonly is: "unavailable"; readonly cause: string }
+  | { readonly is: "doubt"; readonly cause: string };
+
+export type FindAnswer =
+  | { readonly is: "found"; readonly schedulerId: string }
+  | { readonly is: "absent" }
+  | { readonly is: "unavailable"; readonly cause: string };
+
+export type CancelAnswer = { readonly is: "asked" } | { readonly is: "unavailable"; readonly cause: string };

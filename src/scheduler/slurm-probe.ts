@@ -1,0 +1,53 @@
+/** What `check` asks of Slurm: are its commands there, does the controller answer, does accounting? Nothing is submitted. */
+import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import { type Completed, failureLine, run, succeeded } from "../subprocess.ts";
+import { queryEnvironment, sacctArgv, squeueArgv } from "./slurm-format.ts";
+
+export interface ProbeOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly user: string;
+  readonly binDir?: string;
+}
+
+export interface ProbeItem {
+  readonly item: string;
+  readonly result: "ok" | "warning" | "failed";
+  readonly detail: string;
+  readonly fix?: string;
+}
+
+const probeTimeoutMs = 30_000;
+
+export async function* probeSlurm(options: ProbeOptions): AsyncGenerator<ProbeItem> {
+  const ask = (argv: readonly string[]) => askSlurm(argv, options);
+  const version = await ask(["sbatch", "--version"]);
+  if (!succeeded(version)) return yield missing(version);
+  yield { item: "Slurm", result: "ok", detail: version.stdout.trim() };
+
+  const queue = await ask(squeueArgv(options.user));
+  if (succeeded(queue)) yield { item: "slurmctld", result: "ok", detail: "answers" };
+  else {
+    const fix = "jobs wait until the controller answers; ask the site if this lasts";
+    yield { item: "slurmctld", result: "failed", detail: failureLine(queue), fix };
+  }
+  const accounting = await ask(sacctArgv({ names: ["emx2-none"] }, 60));
+  if (succeeded(accounting)) yield { item: "accounting", result: "ok", detail: "sacct answers" };
+  else {
+    const fix = "not needed: without it the end of a job is known from its receipt alone";
+    yield { item: "accounting", result: "warning", detail: failureLine(accounting), fix };
+  }
+}
+
+function missing(version: Completed): ProbeItem {
+  const fix = "put Slurm's commands on PATH, or name their directory in slurm.bin_dir; SLURM_CONF may be needed too";
+  return { item: "Slurm", result: "failed", detail: failureLine(version), fix };
+}
+
+function askSlurm([program = "", ...rest]: readonly string[], options: ProbeOptions): Promise<Completed> {
+  const { clock, signal, env, binDir } = options;
+  const located = binDir === undefined ? program : join(binDir, program);
+  return run([located, ...rest], { clock, signal, env: queryEnvironment(env), timeoutMs: probeTimeoutMs });
+}
