@@ -1,0 +1,90 @@
+/**
+ * What an artifact consists of: its content hash as EMX2 computes it, and how the files of a job divide into outputs
+ * and logs. Pure; the real directory and the simulated one share it.
+ */
+import { createHash } from "node:crypto";
+import type { FileRow, UploadRole } from "../job/effect.ts";
+
+/** Named by the scheduler or the container runtime in `.emx2/`. */
+const runLog = /^(slurm-[^/]*\.(out|err)|container-(stdout|stderr)\.log)$/;
+const progressFiles: ReadonlySet<string> = new Set([".hpc_progress.jsonl", ".hpc_progress.json"]);
+
+export const controlDirectory = ".emx2";
+
+/**
+ * EMX2's hash of an artifact: of one file its SHA-256, of several the SHA-256 over `path:sha256` of all of them, without
+ * separators, in the order of the paths' UTF-16 code units (Java's order, and that of JavaScript's plain sort).
+ */
+export function contentHash(files: readonly Pick<FileRow, "path" | "sha256">[]): string {
+  const [only] = files;
+  if (only !== undefined && files.length === 1) return hashOf(only);
+  const hash = createHash("sha256");
+  for (const file of [...files].sort(byPath)) hash.update(`${file.path}:${hashOf(file)}`);
+  return hash.digest("hex");
+}
+
+function hashOf({ path, sha256 }: Pick<FileRow, "path" | "sha256">): string {
+  if (sha256 === undefined) throw new Error(`${path} has no hash, so that what it is part of can have none`);
+  return sha256;
+}
+
+export function sumBytes(files: readonly { readonly bytes: number }[]): number {
+  return files.reduce((sum, file) => sum + file.bytes, 0);
+}
+
+/** Where a file of the output directory belongs; null: progress, which is told while the job runs and never uploaded. */
+export function roleOfOutput(path: string): UploadRole | null {
+  if (progressFiles.has(path)) return null;
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  return name.startsWith("slurm-") || name.endsWith(".log") ? "log" : "output";
+}
+
+/** Whether a file of `.emx2/` is part of the log artifact. */
+export function isRunLog(name: string): boolean {
+  return runLog.test(name);
+}
+
+/** A file that was found and hashed, `path` as it is below `directory`. */
+export interface FoundFile {
+  readonly directory: string;
+  readonly path: string;
+  readonly bytes: number;
+  readonly mtimeMs: number;
+  readonly sha256: string;
+}
+
+/**
+ * The rows of an artifact, sorted and numbered. A log of the job's own whose name one of the run's logs has already is
+ * moved below `output/` in the artifact, deeper until nothing has that name.
+ */
+export function numberRows(role: UploadRole, files: readonly FoundFile[]): FileRow[] {
+  const ours = files.filter((file) => file.directory === controlDirectory);
+  const theirs = files.filter((file) => file.directory !== controlDirectory);
+  const ourNames = new Set(ours.map((file) => file.path));
+  const taken = new Set(files.map((file) => file.path));
+  const named = ours.map((file) => ({ file, path: file.path }));
+  for (const file of theirs) {
+    if (!ourNames.has(file.path)) {
+      named.push({ file, path: file.path });
+      continue;
+    }
+    let path = `output/${file.path}`;
+    while (taken.has(path)) path = `output/${path}`; // ends: each turn passes one of the files that are there
+    taken.add(path);
+    named.push({ file, path });
+  }
+  return named.sort(byPath).map(({ file, path }, index) => ({
+    role,
+    index,
+    directory: file.directory,
+    path,
+    ...(path === file.path ? {} : { diskPath: file.path }),
+    bytes: file.bytes,
+    sha256: file.sha256,
+    mtimeMs: file.mtimeMs,
+  }));
+}
+
+function byPath(a: { readonly path: string }, b: { readonly path: string }): number {
+  return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
+}

@@ -1,0 +1,93 @@
+/**
+ * Files below a job directory, reached one segment at a time without ever following a symbolic link: a job may plant
+ * one (`output/x -> ~/.ssh/id_ed25519`), and swap it in between a check and the use. Each directory is held open and its
+ * entries are addressed as `/proc/self/fd/<n>/<name>`, which is what openat(2) does, and which no rename can bend.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, lstat, mkdir, open } from "node:fs/promises";
+import { errnoOf } from "./storage-fault.ts";
+
+const asDirectory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** Without O_NONBLOCK a FIFO named like an output would hang the open for ever, and a thread of the pool with it. */
+const asFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** The path of an entry of an open directory. Valid only while the directory is open. */
+export function entry(directory: FileHandle, name: string): string;
+export function entry(directory: FileHandle, name: string | Uint8Array): string | Buffer;
+export function entry(directory: FileHandle, name: string | Uint8Array): string | Buffer {
+  const at = `/proc/self/fd/${directory.fd}/`;
+  return typeof name === "string" ? at + name : Buffer.concat([Buffer.from(at), name]);
+}
+
+/** Opens the job directory itself: the way to it may hold links of the operator's, its last segment may not be one. */
+export function openDirectory(path: string | Buffer): Promise<FileHandle> {
+  return open(path, asDirectory);
+}
+
+/** Lends `use` the directory at `segments` below `dir`; with `create`, missing ones are made (0700). */
+export async function withDirectory<T>(
+  dir: string,
+  segments: readonly string[],
+  use: (directory: FileHandle) => Promise<T>,
+  options: { readonly create?: boolean } = {},
+): Promise<T> {
+  let current = await openDirectory(dir);
+  try {
+    for (const segment of segments) {
+      if (options.create) await makeDirectory(entry(current, segment));
+      const next = await openDirectory(entry(current, segment));
+      await current.close();
+      current = next;
+    }
+    return await use(current);
+  } finally {
+    await current.close();
+  }
+}
+
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  }
+}
+
+/** Opens a regular file for reading; null where the name is something else (link, FIFO, socket, device, directory). */
+export async function openRegular(directory: FileHandle, name: string | Uint8Array): Promise<FileHandle | null> {
+  const path = entry(directory, name);
+  if (!(await lstat(path)).isFile()) return null; // opening a device can have effects
+  let file: FileHandle;
+  try {
+    file = await open(path, asFile);
+  } catch (error) {
+    if (errnoOf(error) === "ELOOP") return null;
+    throw error;
+  }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  return null;
+}
+
+/** The whole of a small file as text, or why there is none. Absent is null; `maxBytes` bounds what is read. */
+export async function readSmallFile(
+  directory: FileHandle,
+  name: string,
+  maxBytes: number,
+): Promise<{ readonly text: string } | { readonly unreadable: string } | null> {
+  let file: FileHandle | null;
+  try {
+    file = await openRegular(directory, name);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return null;
+    throw error;
+  }
+  if (file === null) return { unreadable: "is not a regular file" };
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes + 1), 0, maxBytes + 1, 0);
+    if (bytesRead > maxBytes) return { unreadable: `is larger than ${maxBytes} bytes` };
+    return { text: buffer.toString("utf8", 0, bytesRead) };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Which names may become paths here. A server's file path, an artifact id and a job id come from strangers (one server
+ * generation stores `..` and absolute names as they are), so nothing of them reaches the file system unchecked. A name
+ * is refused, never repaired: a repaired one would no longer be the name that the workload or the submitter knows.
+ */
+
+/** Linux: one name, in bytes of UTF-8. */
+const maxSegmentBytes = 255;
+/** Linux: a whole path, of which the job directory needs its share. */
+const maxPathBytes = 4096 - 512;
+/** Each level costs an open directory while its files are read or written. */
+export const maxDepth = 64;
+/** EMX2's column, in characters; EMX2 of 2026-02 takes 255 and says so itself. */
+const maxServerPathChars = 1024;
+
+export type PathCheck = { readonly ok: readonly string[] } | { readonly refused: string };
+
+/** The segments of a path that a server gave, or why it may not be written here. Backslashes and newlines are legal. */
+export function checkArtifactPath(path: string): PathCheck {
+  if (path === "") return refused(path, "is empty");
+  if (path.startsWith("/")) return refused(path, "is absolute");
+  if (path.includes("\0")) return refused(path, "holds a NUL character");
+  // A lone surrogate has no UTF-8 form: on disk it would become U+FFFD, the same for every such name.
+  if (!path.isWellFormed()) return refused(path, "is not valid Unicode");
+  if (Buffer.byteLength(path) > maxPathBytes) return refused(path, `is longer than ${maxPathBytes} bytes`);
+  const segments = path.split("/");
+  if (segments.length > maxDepth) return refused(path, `is more than ${maxDepth} levels deep`);
+  for (const segment of segments) {
+    if (segment === "") return refused(path, "has an empty segment");
+    if (segment === "." || segment === "..") return refused(path, `has a segment "${segment}"`);
+    if (Buffer.byteLength(segment) > maxSegmentBytes) {
+      return refused(path, `has a segment longer than ${maxSegmentBytes} bytes`);
+    }
+  }
+  return { ok: segments };
+}
+
+/** Why the files of one input can not lie side by side: the same path twice, or a file where another needs a directory. */
+export function findCollision(paths: readonly string[]): string | null {
+  const seen = new Set<string>();
+  for (const path of paths) {
+    if (seen.has(path)) return `the path ${quote(path)} occurs twice`;
+    seen.add(path);
+  }
+  for (const path of paths) {
+    for (let at = path.indexOf("/"); at !== -1; at = path.indexOf("/", at + 1)) {
+      const parent = path.slice(0, at);
+      if (seen.has(parent)) return `${quote(parent)} is a file, and ${quote(path)} needs it to be a directory`;
+    }
+  }
+  return null;
+}
+
+/** The path of an output from the bytes of its name on disk, as EMX2 can store it. */
+export function checkOutputName(name: Uint8Array): { readonly ok: string } | { readonly refused: string } {
+  let path: string;
+  try {
+    path = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(name);
+  } catch {
+    return refused(Buffer.from(name).toString(), "is not valid UTF-8");
+  }
+  if (path.length > maxServerPathChars) return refused(path, `is longer than ${maxServerPathChars} characters`);
+  return { ok: path };
+}
+
+/** Only ids of UUID's shape become names of directories. */
+export function isSafeId(id: string): boolean {
+  return /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(id);
+}
+
+export function checkJobId(id: string): PathCheck {
+  return isSafeId(id) ? { ok: [id] } : refused(id, "is not a job id (UUID)");
+}
+
+export function checkArtifactId(id: string): PathCheck {
+  return isSafeId(id) ? { ok: [id] } : refused(id, "is not an artifact id (UUID)");
+}
+
+function refused(name: string, why: string): { readonly refused: string } {
+  return { refused: `${quote(name)} ${why}` };
+}
+
+/** For messages: JSON quoting keeps control characters out, and a name of any length short. */
+export function quote(name: string): string {
+  const longest = 200;
+  return JSON.stringify(name.length > longest ? `${name.slice(0, longest)}…` : name);
+}

@@ -1,0 +1,113 @@
+/**
+ * The files of a run that go to EMX2: outputs from its output directory, logs from there and from `.emx2/`. An output
+ * that can not be taken makes the whole set impossible, since a job must not end COMPLETED with a part of its results;
+ * a log that can not be taken is left out with a warning, since the others may say why the job failed.
+ */
+import { type FileHandle, readdir } from "node:fs/promises";
+import { StorageError } from "../errors.ts";
+import type { FileRow, UploadRole } from "../job/effect.ts";
+import { hashFile } from "./file-content.ts";
+import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
+import { entry, openRegular, withDirectory } from "./no-follow.ts";
+import { quote } from "./path.ts";
+import { errnoOf } from "./storage-fault.ts";
+import { walk } from "./walk.ts";
+
+const maxNamesInWarning = 5;
+
+interface Search {
+  readonly dir: string;
+  readonly outputDir: string;
+  readonly role: UploadRole;
+  /** Owner of the job directory. Not our own uid: network file systems may show another for what we make. */
+  readonly uid: number;
+  readonly warn: (message: string) => void;
+}
+
+export async function findFiles(search: Omit<Search, "uid">): Promise<FileRow[]> {
+  const { dir, outputDir, role } = search;
+  const uid = await withDirectory(dir, [], async (root) => (await root.stat()).uid);
+  const full = { ...search, uid };
+  const found: FoundFile[] = [];
+  if (role === "log") {
+    await withDirectory(dir, [controlDirectory], (control) => collectRunLogs(full, control, found));
+  }
+  try {
+    await withDirectory(dir, [outputDir], (output) => collectResults(full, output, found));
+  } catch (error) {
+    outputDirectoryOut(full, error);
+  }
+  return numberRows(role, found);
+}
+
+/** The output directory can not be entered: what the run's own logs do not mind, and outputs may have to wait for. */
+function outputDirectoryOut(search: Search, error: unknown): void {
+  const code = errnoOf(error);
+  // A network file system can be late to show it.
+  if (code === "ENOENT" && search.role === "log") return;
+  if (code !== "ENOTDIR" && code !== "EACCES") throw error;
+  refuse(search, search.outputDir, `the output directory can not be opened (${code})`);
+}
+
+async function collectRunLogs(search: Search, control: FileHandle, found: FoundFile[]): Promise<void> {
+  for (const name of await readdir(entry(control, "."))) {
+    if (isRunLog(name)) await collect(search, control, name, { directory: controlDirectory, path: name }, found);
+  }
+}
+
+async function collectResults(search: Search, output: FileHandle, found: FoundFile[]): Promise<void> {
+  const leftOut: string[] = [];
+  let leftOutCount = 0;
+  for await (const walked of walk(output)) {
+    if (walked.is === "left out") {
+      leftOutCount += 1;
+      if (leftOut.length < maxNamesInWarning) leftOut.push(`${quote(walked.path)} (${walked.why})`);
+      continue;
+    }
+    const whole = walked.is === "trouble" && walked.whole;
+    if (!whole && roleOfOutput(walked.path) !== search.role) continue;
+    if (walked.is === "trouble") refuse(search, walked.path, walked.why);
+    else {
+      const { directory, name, path } = walked;
+      await collect(search, directory, name, { directory: search.outputDir, path }, found);
+    }
+  }
+  if (leftOutCount > 0 && search.role === "output") {
+    const more = leftOutCount > leftOut.length ? ", …" : "";
+    search.warn(`${leftOutCount} left out of the outputs, being no regular files: ${leftOut.join(", ")}${more}`);
+  }
+}
+
+async function collect(
+  search: Search,
+  directory: FileHandle,
+  name: string,
+  as: { readonly directory: string; readonly path: string },
+  found: FoundFile[],
+): Promise<void> {
+  let file: FileHandle | null;
+  try {
+    file = await openRegular(directory, name);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "ENOENT") return;
+    if (code !== "EACCES") throw error;
+    return refuse(search, as.path, "it can not be read (EACCES)");
+  }
+  if (file === null) return refuse(search, as.path, "it is no regular file any more");
+  try {
+    // A hard link to a file of somebody else's would otherwise be uploaded as if it were the job's.
+    const { uid } = await file.stat();
+    if (uid !== search.uid) return refuse(search, as.path, `it belongs to another user (uid ${uid})`);
+    found.push({ ...as, ...(await hashFile(file, as.path)) });
+  } finally {
+    await file.close();
+  }
+}
+
+function refuse(search: Search, path: string, why: string): void {
+  const message = `${search.role} ${quote(path)} can not be uploaded: ${why}`;
+  if (search.role !== "log")
+    throw new StorageError(message, { code: "EINVAL", syscall: "list", path, permanent: true });
+  search.warn(message);
+}

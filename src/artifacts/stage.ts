@@ -1,0 +1,164 @@
+/**
+ * Inputs on their way from EMX2 to the job directory. What cannot become right by trying again (an artifact that is not
+ * committed, a path that may not be written, content that is not what its hash says) is `refused`, with the detail that
+ * EMX2 is to show; errors of the network and the API are thrown through.
+ */
+import { createHash } from "node:crypto";
+import type { Artifact, ArtifactFile, Call, Emx2Client } from "../emx2/client.ts";
+import { ApiError, IntegrityError, NetworkError } from "../errors.ts";
+import type { FileRow } from "../job/effect.ts";
+import type { InputRef } from "../job/job.ts";
+import type { JobFiles } from "./job-files.ts";
+import { contentHash, sumBytes } from "./manifest.ts";
+import { checkArtifactId, checkArtifactPath, findCollision, quote } from "./path.ts";
+
+export type Refused = { readonly is: "refused"; readonly cause: string };
+export type Listed = { readonly is: "ok"; readonly rows: readonly FileRow[]; readonly bytes: number } | Refused;
+
+/** Of one job, over all its inputs. */
+const maxInputFiles = 1_000_000;
+/** EMX2 and all between here and there get a second chance before a job fails for its input. */
+const maxTries = 2;
+
+type Files = readonly (ArtifactFile & { readonly bytes: number; readonly sha256: string })[];
+
+/** Every file of every input artifact, numbered through, with paths checked and each artifact's own hash verified. */
+export async function listInputs(client: Emx2Client, inputs: readonly InputRef[], call: Call): Promise<Listed> {
+  const rows: FileRow[] = [];
+  for (const { artifactId } of inputs) {
+    const listed = await listInput(client, artifactId, maxInputFiles - rows.length, call);
+    if ("is" in listed) return listed;
+    for (const { path, bytes, sha256 } of listed) {
+      rows.push({
+        role: "input",
+        index: rows.length,
+        directory: `input/${artifactId}`,
+        artifactId,
+        path,
+        bytes,
+        sha256,
+      });
+    }
+  }
+  return { is: "ok", rows, bytes: sumBytes(rows) };
+}
+
+async function listInput(client: Emx2Client, id: string, maxFiles: number, call: Call): Promise<Files | Refused> {
+  const checked = checkArtifactId(id);
+  if ("refused" in checked) return refused(`input artifact ${checked.refused}`);
+  const artifact = await client.readArtifact(id, call);
+  const unusable = whyUnusable(artifact);
+  if (artifact === null || unusable !== null) return refused(`input artifact ${id} ${unusable}`);
+  let fault = "";
+  for (let tries = 0; tries < maxTries; tries++) {
+    const listed = await client.listFiles(id, { maxFiles }, call);
+    const unsafe = whyUnsafe(id, listed);
+    if (unsafe !== null) return refused(unsafe);
+    const files = await completed(client, id, listed, call);
+    fault = whyDifferent(artifact, files) ?? "";
+    if (fault === "") return files;
+  }
+  return refused(fault);
+}
+
+function whyUnusable(artifact: Artifact | null): string | null {
+  if (artifact === null) return "is unknown to EMX2";
+  const { status, residence } = artifact;
+  if (status !== "COMMITTED") return `is ${status}, not COMMITTED`;
+  if (residence !== null && residence !== "managed") {
+    return `has residence ${residence}: this version stages managed inputs alone`;
+  }
+  return null;
+}
+
+function whyUnsafe(id: string, files: readonly ArtifactFile[]): string | null {
+  if (files.length === 0) return `input artifact ${id} has no files`;
+  for (const { path } of files) {
+    const checked = checkArtifactPath(path);
+    if ("refused" in checked) return `input artifact ${id} has a file that can not be written: ${checked.refused}`;
+  }
+  const collision = findCollision(files.map((file) => file.path));
+  return collision === null ? null : `input artifact ${id}: ${collision}`;
+}
+
+function whyDifferent({ id, sha256 }: Artifact, files: Files): string | null {
+  const expected = sha256?.toLowerCase();
+  const actual = contentHash(files);
+  if (expected === undefined || actual === expected) return null;
+  return `input_hash_mismatch: artifact ${id} has sha256 ${expected}, its files make ${actual}`;
+}
+
+/** Sizes and hashes where the listing lacks them: as HEAD tells, else measured by fetching the file once for that. */
+async function completed(client: Emx2Client, id: string, files: readonly ArtifactFile[], call: Call): Promise<Files> {
+  const complete: Files[number][] = [];
+  for (const file of files) {
+    let { bytes, sha256 } = file;
+    if (bytes === null || sha256 === null) {
+      const head = await client.headFile(id, file.path, call);
+      bytes ??= head?.bytes ?? null;
+      sha256 ??= head?.sha256 ?? null;
+    }
+    const facts = bytes === null || sha256 === null ? await measure(client, id, file.path, call) : { bytes, sha256 };
+    complete.push({ ...file, ...facts });
+  }
+  return complete;
+}
+
+async function measure(client: Emx2Client, id: string, path: string, call: Call) {
+  const { body } = await client.getFile(id, path, call);
+  const hash = createHash("sha256");
+  let bytes = 0;
+  const reader = body.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    hash.update(next.value);
+    bytes += next.value.length;
+  }
+  return { bytes, sha256: hash.digest("hex") };
+}
+
+/** Brings one input file to its place, unless it is there already. */
+export async function stageFile(
+  client: Emx2Client,
+  files: JobFiles,
+  dir: string,
+  row: FileRow,
+  call: Call,
+): Promise<{ readonly is: "ok"; readonly bytes: number } | Refused> {
+  const { artifactId } = row;
+  if (artifactId === undefined) throw new Error(`input file ${row.index} in ${dir} names no artifact`);
+  if (await files.hasInput(dir, row)) return { is: "ok", bytes: row.bytes };
+  let cause = "";
+  for (let tries = 0; tries < maxTries; tries++) {
+    const download = await client.getFile(artifactId, row.path, call);
+    try {
+      const { bytes } = await files.writeInput(dir, row, download.body);
+      return { is: "ok", bytes };
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error;
+      throwIfNotTheFile(error, artifactId, row, download.sha256);
+      const { what, expected, actual } = error.mismatch;
+      cause = `input_hash_mismatch: ${quote(row.path)} of artifact ${artifactId}: expected ${what} ${expected}, got ${actual}`;
+    }
+  }
+  return refused(cause);
+}
+
+/**
+ * A download that was cut short, or that has none of EMX2's headers (a proxy's page with status 200), says nothing about
+ * the artifact: it must cost delay, not the job.
+ */
+function throwIfNotTheFile(error: IntegrityError, artifactId: string, row: FileRow, sha256: string | null): void {
+  const { what, expected, actual } = error.mismatch;
+  const path = `/artifacts/${artifactId}/files/${row.path}`;
+  if (what === "bytes" && Number(actual) < row.bytes) {
+    const message = `${quote(row.path)} of artifact ${artifactId} ended after ${actual} of ${expected} bytes`;
+    throw new NetworkError(message, { code: "ERR_BODY_CUT", method: "GET", path, maybeDelivered: true });
+  }
+  if (sha256 !== null) return;
+  const message = `the answer to GET ${quote(path)} is not the file: ${error.message}, and no X-Content-SHA256`;
+  throw new ApiError(message, { status: 200, method: "GET", path });
+}
+
+function refused(cause: string): Refused {
+  return { is: "refused", cause };
+}

@@ -1,0 +1,183 @@
+/**
+ * Job directories in memory, for virtual time: everything settles in microtasks, nothing touches the disk. The simulated
+ * scheduler plays the batch script through `put` and `symlink`. Held to the same suite as the real directory
+ * (tests/unit/artifacts/job-files.test.ts).
+ */
+import { createHash } from "node:crypto";
+import type { JobFiles, Owner } from "../../src/artifacts/job-files.ts";
+import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "../../src/artifacts/manifest.ts";
+import { describe } from "../../src/artifacts/owner.ts";
+import { readReceipts } from "../../src/artifacts/receipts.ts";
+import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
+import { mismatch } from "../../src/artifacts/whole-file.ts";
+import { StorageError } from "../../src/errors.ts";
+import type { FileRow } from "../../src/job/effect.ts";
+
+export interface MemoryFiles extends JobFiles {
+  /** Writes a file of the job or of its script; `path` is relative to the job directory. */
+  put(dir: string, path: string, content: string | Uint8Array): void;
+  symlink(dir: string, path: string, target: string): void;
+  /** The content of a file; undefined: there is none. */
+  contentOf(dir: string, path: string): Uint8Array | undefined;
+  /** What symbolic link there is at `path`. */
+  linkAt(dir: string, path: string): string | undefined;
+  has(dir: string): boolean;
+}
+
+interface File {
+  readonly bytes: Uint8Array;
+  readonly mtimeMs: number;
+}
+interface Directory {
+  readonly owner: Owner;
+  readonly files: Map<string, File>;
+  readonly links: Map<string, string>;
+}
+
+/** `state`: whose directories `remove` may take away. */
+export function createMemoryFiles({ state }: { readonly state: string }): MemoryFiles {
+  const directories = new Map<string, Directory>();
+  let writes = 0;
+
+  function at(dir: string): Directory {
+    return directories.get(dir) ?? fail("ENOENT", dir);
+  }
+
+  function put(dir: string, path: string, content: string | Uint8Array): void {
+    writes += 1;
+    const bytes = typeof content === "string" ? Buffer.from(content) : Uint8Array.from(content);
+    at(dir).files.set(path, { bytes, mtimeMs: writes });
+    at(dir).links.delete(path);
+  }
+
+  return {
+    put,
+    symlink(dir, path, target) {
+      const { files, links } = at(dir);
+      if (files.has(path) || links.has(path)) fail("EEXIST", path);
+      links.set(path, target);
+    },
+    contentOf: (dir, path) => directories.get(dir)?.files.get(path)?.bytes,
+    linkAt: (dir, path) => directories.get(dir)?.links.get(path),
+    has: (dir) => directories.has(dir),
+
+    async create(dir, owner) {
+      const there = directories.get(dir);
+      if (there && there.owner.state !== owner.state) {
+        return { is: "foreign", owner: describe({ is: "state", owner: there.owner }) };
+      }
+      if (!there) directories.set(dir, { owner, files: new Map(), links: new Map() });
+      return { is: "ours" };
+    },
+
+    async writeControl(dir, controls) {
+      for (const { name, content } of controls) put(dir, `${controlDirectory}/${name}`, content);
+    },
+
+    async writeInput(dir, row, body) {
+      at(dir);
+      const bytes = await contentUpTo(row.bytes, body);
+      if (bytes.length !== row.bytes) throw mismatch(row.path, "bytes", String(row.bytes), String(bytes.length));
+      const sha256 = hashOf(bytes);
+      if (row.sha256 !== undefined && sha256 !== row.sha256) throw mismatch(row.path, "sha256", row.sha256, sha256);
+      put(dir, placeOf(row), bytes);
+      return { bytes: bytes.length, sha256 };
+    },
+
+    async hasInput(dir, row) {
+      const file = at(dir).files.get(placeOf(row));
+      return file !== undefined && file.bytes.length === row.bytes && hashOf(file.bytes) === row.sha256;
+    },
+
+    async receipts(run) {
+      const directory = directories.get(run.dir);
+      if (!directory) return { directory: false, restart: 0, lost: [] };
+      const { files, links } = directory;
+      const inControl = `${controlDirectory}/`;
+      const view = {
+        names: [...files.keys(), ...links.keys()]
+          .filter((path) => path.startsWith(inControl))
+          .map((path) => path.slice(inControl.length)),
+        link: async (name: string) => links.get(inControl + name) ?? null,
+        async file(name: string) {
+          const file = files.get(inControl + name);
+          return file ? { text: new TextDecoder().decode(file.bytes) } : null;
+        },
+      };
+      return readReceipts(run.attempt, view, () => {});
+    },
+
+    async list(dir, outputDir, role) {
+      const { files } = at(dir);
+      const found = [...files].flatMap(([path, file]) => foundFile(path, file, outputDir, role) ?? []);
+      const madeByCreate = outputDir === "output";
+      const there = madeByCreate || [...files.keys()].some((path) => path.startsWith(`${outputDir}/`));
+      if (role === "output" && !there) fail("ENOENT", `${dir}/${outputDir}`);
+      return numberRows(role, found);
+    },
+
+    read(dir, row) {
+      return new ReadableStream<Uint8Array>({
+        pull(controller) {
+          const file = at(dir).files.get(placeOf(row));
+          if (file?.bytes.length !== row.bytes || file.mtimeMs !== row.mtimeMs) {
+            throw mismatch(row.path, "bytes", String(row.bytes), file ? "another file" : "no file");
+          }
+          if (file.bytes.length > 0) controller.enqueue(file.bytes);
+          controller.close();
+        },
+      });
+    },
+
+    async stderrTail(dir, schedulerId, lines) {
+      for (const name of stderrNames(schedulerId)) {
+        const file = at(dir).files.get(`${controlDirectory}/${name}`);
+        if (file && file.bytes.length > 0) return lastLines({ bytes: file.bytes, cut: false }, lines);
+      }
+      return [];
+    },
+
+    async remove(dir) {
+      const directory = directories.get(dir);
+      if (directory && directory.owner.state !== state) fail("EPERM", dir, true);
+      directories.delete(dir);
+    },
+  };
+}
+
+function foundFile(path: string, file: File, outputDir: string, role: "output" | "log"): FoundFile | undefined {
+  const facts = { bytes: file.bytes.length, mtimeMs: file.mtimeMs, sha256: hashOf(file.bytes) };
+  for (const directory of [controlDirectory, outputDir]) {
+    if (!path.startsWith(`${directory}/`)) continue;
+    const name = path.slice(directory.length + 1);
+    const taken = directory === controlDirectory ? role === "log" && isRunLog(name) : roleOfOutput(name) === role;
+    if (taken) return { directory, path: name, ...facts };
+  }
+  return undefined;
+}
+
+/** The stream's bytes; what comes after one more than `bytes` is not waited for. */
+async function contentUpTo(bytes: number, body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  const reader = body.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    chunks.push(next.value);
+    total += next.value.length;
+    if (total > bytes) break;
+  }
+  await reader.cancel();
+  return Buffer.concat(chunks);
+}
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function placeOf(row: FileRow): string {
+  return `${row.directory}/${row.diskPath ?? row.path}`;
+}
+
+function fail(code: string, path: string, permanent = false): never {
+  throw new StorageError(`${path}: ${code}`, { code, syscall: "simulate", path, permanent });
+}

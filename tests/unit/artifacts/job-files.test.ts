@@ -1,0 +1,241 @@
+/** What every implementation of JobFiles must do: the real directory, and the simulation's in memory. */
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { contentHash } from "../../../src/artifacts/manifest.ts";
+import { IntegrityError, StorageError } from "../../../src/errors.ts";
+import type { RunRef } from "../../../src/job/run.ts";
+import { createMemoryFiles, type MemoryFiles } from "../../simulation/memory-files.ts";
+import {
+  contentOf,
+  faultOf,
+  inputRow,
+  jobId,
+  ownerOf,
+  sha256,
+  state,
+  streamOf,
+  workDirectory,
+} from "./work-directory.ts";
+
+interface World extends Disposable {
+  readonly dir: string;
+  /** JobFiles, and the hand of the batch script. */
+  readonly files: MemoryFiles;
+}
+
+function memoryWorld(): World {
+  return { dir: `/scratch/${jobId}`, files: createMemoryFiles({ state }), [Symbol.dispose]: () => {} };
+}
+
+function realWorld(): World {
+  const work = workDirectory();
+  const files: MemoryFiles = {
+    ...work.files,
+    put(dir, path, content) {
+      mkdirSync(dirname(join(dir, path)), { recursive: true });
+      writeFileSync(join(dir, path), content);
+    },
+    symlink: (dir, path, target) => symlinkSync(target, join(dir, path)),
+    contentOf: (dir, path) => (existsSync(join(dir, path)) ? readFileSync(join(dir, path)) : undefined),
+    linkAt: (dir, path) => readlinkSync(join(dir, path)),
+    has: (dir) => existsSync(dir),
+  };
+  return { dir: work.dir, files, [Symbol.dispose]: () => work[Symbol.dispose]() };
+}
+
+const foreignState = "22222222-2222-4222-8222-222222222222";
+
+describe.each([
+  ["the real directory", realWorld],
+  ["the simulation's directory", memoryWorld],
+] as const)("%s", (_name, world) => {
+  test("is taken once, again by the same state, and by no other", async () => {
+    using w = world();
+    expect(await w.files.create(w.dir, ownerOf())).toEqual({ is: "ours" });
+    expect(await w.files.create(w.dir, ownerOf())).toEqual({ is: "ours" });
+    expect(await w.files.create(w.dir, ownerOf(foreignState))).toEqual({
+      is: "foreign",
+      owner: `state ${state} (/var/state on head, uid ${ownerOf().uid})`,
+    });
+  });
+
+  test("control files can be replaced", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    await w.files.writeControl(w.dir, [{ name: "job.sh", content: "old", executable: true }]);
+    await w.files.writeControl(w.dir, [
+      { name: "job.sh", content: "#!/bin/sh\n", executable: true },
+      { name: "parameters.json", content: Uint8Array.of(0x7b, 0x7d) },
+    ]);
+    expect(text(w.files.contentOf(w.dir, ".emx2/job.sh"))).toBe("#!/bin/sh\n");
+    expect(text(w.files.contentOf(w.dir, ".emx2/parameters.json"))).toBe("{}");
+  });
+
+  test("an input gets to its place, and is found there", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    const row = inputRow("deep/er/a\\b\n.txt", "hello world", 7);
+    expect(await w.files.hasInput(w.dir, row)).toBe(false);
+    expect(await w.files.writeInput(w.dir, row, streamOf("hello", " ", "world"))).toEqual({
+      bytes: 11,
+      sha256: sha256("hello world"),
+    });
+    expect(await w.files.hasInput(w.dir, row)).toBe(true);
+    expect(await w.files.hasInput(w.dir, inputRow(row.path, "hello World"))).toBe(false);
+    expect(text(w.files.contentOf(w.dir, `${row.directory}/${row.path}`))).toBe("hello world");
+  });
+
+  test.each([
+    ["too short", "hell", "bytes", "5", "4"],
+    ["too long", "hello!", "bytes", "5", "6"],
+    ["another", "jello", "sha256", sha256("hello"), sha256("jello")],
+  ])("an input that is %s leaves nothing behind", async (_what, sent, what, expected, actual) => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    const row = inputRow("a", "hello");
+    const fault = await faultOf(w.files.writeInput(w.dir, row, streamOf(sent)));
+    expect(fault).toBeInstanceOf(IntegrityError);
+    expect(fault).toMatchObject({ mismatch: { what, expected, actual } });
+    expect(await w.files.hasInput(w.dir, row)).toBe(false);
+    expect(w.files.contentOf(w.dir, `${row.directory}/a`)).toBeUndefined();
+  });
+
+  test("an input without end ends at its size, and is let go", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    let gone = false;
+    const endless = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(Buffer.from("hello")),
+      cancel() {
+        gone = true;
+      },
+    });
+    expect(await faultOf(w.files.writeInput(w.dir, inputRow("a", "hello"), endless))).toMatchObject({
+      mismatch: { what: "bytes", expected: "5", actual: "10" },
+    });
+    expect(gone).toBe(true);
+  });
+
+  test("an input that breaks off leaves nothing behind, and the fault is the stream's own", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    const broken = new Error("reset by peer");
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(Buffer.from("hel")),
+      pull: (controller) => controller.error(broken),
+    });
+    expect(await faultOf(w.files.writeInput(w.dir, inputRow("a", "hello"), body))).toBe(broken);
+    expect(await w.files.hasInput(w.dir, inputRow("a", "hello"))).toBe(false);
+  });
+
+  test("outputs and logs are told apart, hashed and read", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    for (const path of ["output/b.txt", "output/sub/a.txt", "output/run.log", "output/slurm-7.out"]) {
+      w.files.put(w.dir, path, path);
+    }
+    w.files.put(w.dir, "output/.hpc_progress.jsonl", "{}");
+    w.files.put(w.dir, "output/empty", "");
+    w.files.put(w.dir, "work/scratch.txt", "not an output");
+    for (const name of ["slurm-7.out", "slurm-7.err", "exit.a1.0"]) w.files.put(w.dir, `.emx2/${name}`, "");
+
+    const outputs = await w.files.list(w.dir, "output", "output");
+    expect(outputs.map((row) => [row.index, row.path, row.bytes, row.sha256])).toEqual([
+      [0, "b.txt", 12, sha256("output/b.txt")],
+      [1, "empty", 0, sha256("")],
+      [2, "sub/a.txt", 16, sha256("output/sub/a.txt")],
+    ]);
+    expect(contentHash(outputs)).toHaveLength(64);
+    const read = await Promise.all(outputs.map((row) => contentOf(w.files.read(w.dir, row))));
+    expect(read).toEqual(["output/b.txt", "", "output/sub/a.txt"]);
+
+    const logs = await w.files.list(w.dir, "output", "log");
+    expect(logs.map((row) => [row.path, row.directory])).toEqual([
+      ["output/slurm-7.out", "output"],
+      ["run.log", "output"],
+      ["slurm-7.err", ".emx2"],
+      ["slurm-7.out", ".emx2"],
+    ]);
+    const [moved] = logs;
+    expect(moved && (await contentOf(w.files.read(w.dir, moved)))).toBe("output/slurm-7.out");
+  });
+
+  test("a file that changed since it was hashed is not given out whole", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    w.files.put(w.dir, "output/a", "before");
+    const [row] = await w.files.list(w.dir, "output", "output");
+    w.files.put(w.dir, "output/a", "longer than before");
+    expect(await faultOf(contentOf(w.files.read(w.dir, row ?? expect.unreachable())))).toBeInstanceOf(IntegrityError);
+  });
+
+  test("a missing output directory is no empty one for outputs; the run's own logs are listed all the same", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    w.files.put(w.dir, ".emx2/slurm-7.err", "no space");
+    expect(await faultOf(w.files.list(w.dir, "output.a1.1", "output"))).toMatchObject({
+      name: "StorageError",
+      code: "ENOENT",
+      permanent: false,
+    });
+    expect(await w.files.list(w.dir, "output.a1.1", "log")).toHaveLength(1);
+  });
+
+  test("receipts: no directory, nothing yet, a lease and its newest run", async () => {
+    using w = world();
+    const run: RunRef = { jobId, attempt: "a1", name: `emx2-${jobId}`, dir: w.dir, notBefore: 0 };
+    expect(await w.files.receipts(run)).toEqual({ directory: false, restart: 0, lost: [] });
+    await w.files.create(w.dir, ownerOf());
+    expect(await w.files.receipts(run)).toEqual({ directory: true, restart: 0, lost: [] });
+    w.files.symlink(w.dir, ".emx2/lease.a1", "77");
+    w.files.symlink(w.dir, ".emx2/lease.a1.0", "77.0.node1.4711");
+    const head = { v: 1, attempt: "a1", job: "77", restart: 0, node: "node1" };
+    w.files.put(w.dir, ".emx2/start.a1.0", JSON.stringify({ ...head, pid: 4711, start: 100 }));
+    expect(await w.files.receipts(run)).toEqual({
+      directory: true,
+      lease: "77",
+      restart: 0,
+      start: { node: "node1", at: 100 },
+      lost: [],
+    });
+  });
+
+  test("the tail of stderr: the last lines, of the container's if it said anything", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    expect(await w.files.stderrTail(w.dir, "7", 2)).toEqual([]);
+    w.files.put(w.dir, ".emx2/slurm-7.err", "one\ntwo\n\nthree\n");
+    w.files.put(w.dir, ".emx2/container-stderr.log", "");
+    expect(await w.files.stderrTail(w.dir, "7", 2)).toEqual(["", "three"]);
+    expect(await w.files.stderrTail(w.dir, "7", 0)).toEqual([]);
+    expect(await w.files.stderrTail(w.dir, undefined, 2)).toEqual([]);
+    expect(await w.files.stderrTail(w.dir, "../slurm-7", 2)).toEqual([]);
+    w.files.put(w.dir, ".emx2/container-stderr.log", "of the container");
+    expect(await w.files.stderrTail(w.dir, undefined, 2)).toEqual(["of the container"]);
+  });
+
+  test("is removed by its own state alone; gone already is fine", async () => {
+    using w = world();
+    await w.files.remove(w.dir);
+    await w.files.create(w.dir, ownerOf(foreignState));
+    const fault = await faultOf(w.files.remove(w.dir));
+    expect(fault).toBeInstanceOf(StorageError);
+    expect(fault).toMatchObject({ permanent: true });
+    expect(w.files.has(w.dir)).toBe(true);
+  });
+
+  test("is removed with all that is in it", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    w.files.put(w.dir, "output/deep/er/a", "a");
+    w.files.symlink(w.dir, ".emx2/lease.a1", "77");
+    await w.files.remove(w.dir);
+    expect(w.files.has(w.dir)).toBe(false);
+    await w.files.remove(w.dir);
+  });
+});
+
+function text(bytes: Uint8Array | undefined): string | undefined {
+  return bytes && Buffer.from(bytes).toString();
+}

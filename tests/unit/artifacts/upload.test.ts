@@ -1,0 +1,130 @@
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { artifactFor, putFile } from "../../../src/artifacts/upload.ts";
+import type { FileRow } from "../../../src/job/effect.ts";
+import type { Job } from "../../../src/job/job.ts";
+import { artifactServer, call } from "./artifact-server.ts";
+import { artifactId, faultOf, jobId, ownerOf, sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
+
+const job: Job = {
+  id: jobId,
+  processor: "embed",
+  serverProfile: "gpu",
+  profileKey: "embed/gpu",
+  backend: "slurm",
+  dir: "/scratch/job",
+  workerId: "w1",
+  traceId: "t",
+  submitUser: "alice",
+  inputRefs: [{ artifactId, name: "in" }],
+  timeoutSeconds: null,
+  parametersHash: "ab",
+  offeredAt: 0,
+  server: { status: "STARTED", doubt: false },
+  claim: { stage: "ours", at: 0 },
+  inputs: { stage: "ready", total: 0, bytes: 0 },
+  run: { stage: "none" },
+  logs: { stage: "waiting" },
+  outputs: { stage: "waiting" },
+  outbox: [],
+  announced: "STARTED",
+  cleaned: false,
+  waits: {},
+};
+
+describe("artifactFor", () => {
+  test("outputs", () => {
+    expect(artifactFor(job, "output")).toEqual({
+      type: "blob",
+      residence: "managed",
+      name: "output-550e8400",
+      metadata: {
+        jobId,
+        processor: "embed",
+        profile: "gpu",
+        role: "output",
+        createdBy: "alice",
+        inputArtifactIds: [artifactId],
+        parametersHash: "ab",
+      },
+    });
+  });
+
+  test("logs, and what was only simulated says so", () => {
+    const artifact = artifactFor({ ...job, backend: "simulate" }, "log");
+    expect(artifact).toMatchObject({ type: "log", name: "log-550e8400", metadata: { role: "log", simulated: true } });
+  });
+});
+
+describe("putFile", () => {
+  async function withOutput(path: string, content: string): Promise<WorkDirectory & { readonly row: FileRow }> {
+    const w = workDirectory();
+    await w.files.create(w.dir, ownerOf());
+    mkdirSync(join(w.dir, "output/sub"));
+    writeFileSync(join(w.dir, "output", path), content);
+    const [row] = await w.files.list(w.dir, "output", "output");
+    return { ...w, row: row ?? expect.unreachable() };
+  }
+
+  test("sends the bytes with their length and hash, never as JSON", async () => {
+    let headers = new Headers();
+    await using server = artifactServer([], (request) => {
+      headers = request.headers;
+      return undefined;
+    });
+    using w = await withOutput("sub/r%2F é.json", '{"a":1}');
+    await putFile(server.client, w.files, w.dir, w.row, artifactId, call);
+    expect(server.put).toEqual(new Map([["sub/r%2F é.json", '{"a":1}']]));
+    expect(server.requests).toEqual([`PUT ${artifactId}/files/sub/r%2F é.json`]);
+    expect(headers.get("content-length")).toBe("7");
+    expect(headers.get("content-sha256")).toBe(sha256('{"a":1}'));
+    expect(headers.get("content-type")).toBe("application/octet-stream");
+  });
+
+  test("an empty file is sent, too", async () => {
+    await using server = artifactServer([]);
+    using w = await withOutput("empty", "");
+    await putFile(server.client, w.files, w.dir, w.row, artifactId, call);
+    expect(server.put).toEqual(new Map([["empty", ""]]));
+  });
+
+  test("a large file that has arrived before is not sent again; another one in its place is replaced", async () => {
+    const large = "x".repeat(2 * 1024 * 1024);
+    using w = await withOutput("large", large);
+    await using arrived = artifactServer([{ files: { large } }]);
+    await putFile(arrived.client, w.files, w.dir, w.row, artifactId, call);
+    expect(arrived.requests).toEqual([`HEAD ${artifactId}/files/large`]);
+    await using half = artifactServer([{ files: { large: large.slice(1) } }]);
+    await putFile(half.client, w.files, w.dir, w.row, artifactId, call);
+    await using nothing = artifactServer([]);
+    await putFile(nothing.client, w.files, w.dir, w.row, artifactId, call);
+    expect([half.put.get("large") === large, nothing.put.get("large") === large]).toEqual([true, true]);
+  });
+
+  test("a file that changed since it was hashed is not sent whole, and the fault says so", async () => {
+    await using server = artifactServer([]);
+    using w = await withOutput("a", "before");
+    writeFileSync(join(w.dir, "output/a"), "longer than before");
+    const fault = await faultOf(putFile(server.client, w.files, w.dir, w.row, artifactId, call));
+    expect(fault).toMatchObject({
+      name: "IntegrityError",
+      message: expect.stringContaining("changed while it was read"),
+    });
+    expect(server.put.size).toBe(0);
+  });
+
+  test("too large for EMX2: the fault says where large outputs belong", async () => {
+    await using server = artifactServer([], async (request) => {
+      await request.text();
+      return Response.json({ title: "Too Large", status: 413, detail: "max 10" }, { status: 413 });
+    });
+    using w = await withOutput("a", "before");
+    const fault = await faultOf(putFile(server.client, w.files, w.dir, w.row, artifactId, call));
+    expect(fault).toMatchObject({
+      name: "ApiError",
+      message: expect.stringContaining("posix residence"),
+      answer: { status: 413 },
+    });
+  });
+});
