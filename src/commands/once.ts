@@ -1,0 +1,44 @@
+/** `once`: one poll-claim-monitor cycle, for cron. */
+import { defineCommand } from "citty";
+import { compose } from "../daemon/compose.ts";
+import { exitCodes } from "./exit.ts";
+import { backendArgs, backendOf, configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
+import { UsageError } from "./usage.ts";
+import { version } from "./version.ts";
+
+/** A cron job that waits longer than this for its forerunner only piles up. */
+const maxWaitS = 3_600;
+
+export const once = defineCommand({
+  meta: { name: "once", description: "one poll-claim-monitor cycle, then exit (for cron)" },
+  args: {
+    ...globals,
+    ...backendArgs,
+    wait: { type: "string", valueHint: "S", description: "seconds to wait for another instance to end (default 0)" },
+    quiet: { type: "boolean", alias: "q", description: "print warnings and errors alone" },
+  },
+  async run({ args, data }) {
+    const signal = signalOf(data);
+    const backend = backendOf(args);
+    const lockWaitMs = waitOf(args.wait) * 1000;
+    const log = logFor(args, args.quiet);
+    const config = configFor(args);
+    warnOf(config, log);
+    const composed = await compose({ config, backend, log, lockWaitMs, version: version.text, signal });
+    if (composed.is === "held") {
+      log.error("another instance holds this state", { stateDir: config.worker.stateDir, by: composed.by });
+      return exitCodes.held;
+    }
+    const reachable = await composed.daemon.once(signal);
+    if (signal.aborted) return exitCodes.failed;
+    return reachable ? exitCodes.done : exitCodes.unavailable;
+  },
+});
+
+function waitOf(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const seconds = Number(text);
+  if (!(seconds >= 0 && seconds <= maxWaitS))
+    throw new UsageError(`--wait takes seconds from 0 to ${maxWaitS}, not "${text}"`);
+  return seconds;
+}

@@ -1,0 +1,159 @@
+/**
+ * Puts engine, effects, pools and loops together over the four seams (clock, EMX2, scheduler, files). The daemon hands in
+ * the real ones (`compose.ts`), the simulation its own; everything between the seams is the same.
+ */
+import type { JobFiles, Owner } from "../artifacts/job-files.ts";
+import type { Clock } from "../clock.ts";
+import type { Emx2Client } from "../emx2/client.ts";
+import type { JobEvent } from "../job/effect.ts";
+import type { Job } from "../job/job.ts";
+import { type ApptainerSettings, type BackendName, type Profile, timeLimitMs } from "../job/profile.ts";
+import type { JobId } from "../job/run.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Log } from "../log.ts";
+import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { EffectContext } from "./effect-context.ts";
+import { createPerformer, type EffectTable } from "./effects.ts";
+import { Engine } from "./engine.ts";
+import { createHeartbeat } from "./heartbeat.ts";
+import type { Loop } from "./loop.ts";
+import { Pool } from "./pools.ts";
+import { createSchedulerPoll } from "./scheduler-poll.ts";
+import { createServerPoll, type ServerPoll } from "./server-poll.ts";
+
+export interface Seams {
+  readonly clock: Clock;
+  readonly client: Emx2Client;
+  readonly files: JobFiles;
+  readonly journal: Journal;
+  readonly log: Log;
+  schedulerOf(backend: BackendName): Scheduler;
+}
+
+export interface Settings {
+  readonly backend: BackendName;
+  readonly owner: Owner;
+  readonly worker: { readonly workerId: string; readonly hostname: string };
+  /** Every configured profile; those that this version can not run are neither registered nor claimed for. */
+  readonly profiles: readonly Profile[];
+  readonly apptainer: ApptainerSettings;
+  readonly maxConcurrentJobs: number;
+  readonly maxConcurrentTransfers: number;
+  readonly maxSubmissionsPerMinute: number;
+  readonly pollIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly keepJobDirsMs: number | null;
+  readonly lostAfterMs: number;
+  readonly stderrLinesInReports: number;
+  jobDir(jobId: JobId): string;
+  blocked(): Promise<string | undefined>;
+  readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
+}
+
+export interface Assembly {
+  readonly engine: Engine;
+  readonly serverPoll: ServerPoll;
+  readonly schedulerPoll: Loop;
+  readonly heartbeat: Loop;
+}
+
+/** Requests in flight: these, the polls' and the heartbeat's stay well below fetch's cap of 256 for the whole process. */
+const controlInFlight = 8;
+const submissionsInFlight = 4;
+const maxTransfersInFlight = 48;
+const largeFileBytes = 16 * 1024 * 1024;
+
+const delays = { cancelRepeatMs: 30_000, findRepeatMs: 10_000, backoff: { firstMs: 1_000, capMs: 60_000 } } as const;
+/** Network file systems show a receipt late: up to a minute with the usual attribute caching. */
+const receiptGraceMs = 60_000;
+const sealGraceMs = 3_600_000;
+const cancelledGraceMs = 60_000;
+/** KillWait is 30 s unless a site sets it; sites go to some minutes. */
+const killWaitMs = 300_000;
+/** Where a profile names no time limit the partition's own holds, which is not known here. */
+const unknownTimeLimitMs = 7 * 24 * 3_600_000;
+
+export function assemble(seams: Seams, settings: Settings, effects?: EffectTable): Assembly {
+  const { clock, client, files, journal, log, schedulerOf } = seams;
+  const byKey = new Map(settings.profiles.map((profile) => [profile.key, profile]));
+  const context: EffectContext = {
+    clock,
+    client,
+    files,
+    journal,
+    log,
+    schedulerOf,
+    owner: settings.owner,
+    apptainer: settings.apptainer,
+    stderrLinesInReports: settings.stderrLinesInReports,
+    delays,
+    profileOf: (key) => byKey.get(key),
+    schedulerDown: () => engine.setSchedulerUp(false),
+  };
+  const engine = new Engine({
+    clock,
+    journal,
+    log,
+    perform: createPerformer(context, effects),
+    pools: {
+      control: new Pool(clock, { maxInFlight: controlInFlight }),
+      submissions: new Pool(clock, {
+        maxInFlight: submissionsInFlight,
+        maxPerMinute: settings.maxSubmissionsPerMinute,
+      }),
+      transfers: new Pool(clock, {
+        maxInFlight: Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight),
+        largeBytes: largeFileBytes,
+      }),
+    },
+    policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
+    ...(settings.onChange ? { onChange: settings.onChange } : {}),
+  });
+  return { engine, ...loops(seams, settings, engine) };
+}
+
+function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | undefined) {
+  const timeLimit = profile?.time === undefined ? undefined : timeLimitMs(profile.time);
+  return {
+    fenceMs: scheduler.fenceMs,
+    cancelRepeatMs: delays.cancelRepeatMs,
+    keepJobDirsMs: settings.keepJobDirsMs,
+    graces: {
+      receiptMs: receiptGraceMs,
+      sealMs: sealGraceMs,
+      cancelledMs: cancelledGraceMs,
+      lostMs: (timeLimit ?? unknownTimeLimitMs) + killWaitMs + settings.lostAfterMs,
+    },
+  };
+}
+
+function loops(seams: Seams, settings: Settings, engine: Engine): Omit<Assembly, "engine"> {
+  const { clock, client, files, log, schedulerOf } = seams;
+  const intervalMs = settings.pollIntervalMs;
+  const usable = settings.profiles.filter((profile) => profile.unsupported === undefined);
+  const perProfile = Object.fromEntries(usable.map((profile) => [profile.key, profile.maxConcurrentJobs]));
+  const serverPoll = createServerPoll({
+    engine,
+    client,
+    clock,
+    log,
+    intervalMs,
+    worker: settings.worker,
+    profiles: usable,
+    limits: { maxConcurrentJobs: settings.maxConcurrentJobs, perProfile },
+    backend: settings.backend,
+    jobDir: settings.jobDir,
+    blocked: settings.blocked,
+  });
+  const heartbeat = createHeartbeat({
+    client,
+    log,
+    intervalMs: settings.heartbeatIntervalMs,
+    onUnknown: () => serverPoll.forgotten(),
+  });
+  return {
+    serverPoll,
+    heartbeat,
+    schedulerPoll: createSchedulerPoll({ engine, clock, files, log, intervalMs, schedulerOf }),
+  };
+}

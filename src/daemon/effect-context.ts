@@ -1,0 +1,34 @@
+/** What effects work with: the seams, the configuration they need, and nothing else. */
+import type { JobFiles, Owner } from "../artifacts/job-files.ts";
+import type { Clock } from "../clock.ts";
+import type { Emx2Client } from "../emx2/client.ts";
+import type { BackoffLimits } from "../emx2/retry.ts";
+import type { ApptainerSettings, BackendName, Profile } from "../job/profile.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Log } from "../log.ts";
+import type { Scheduler } from "../scheduler/scheduler.ts";
+
+export interface EffectContext {
+  readonly clock: Clock;
+  readonly client: Emx2Client;
+  readonly files: JobFiles;
+  readonly journal: Pick<Journal, "file">;
+  readonly log: Log;
+  readonly owner: Owner;
+  readonly apptainer: ApptainerSettings;
+  readonly delays: Delays;
+  readonly stderrLinesInReports: number;
+  schedulerOf(backend: BackendName): Scheduler;
+  /** undefined: the configuration has no such profile any more. */
+  profileOf(key: string): Profile | undefined;
+  /** A scheduler command found nobody at home. */
+  schedulerDown(): void;
+}
+
+/** Milliseconds. */
+export interface Delays {
+  readonly cancelRepeatMs: number;
+  readonly findRepeatMs: number;
+  /** Of a lane that failed: the first pause, growing to the longest. */
+  readonly backoff: BackoffLimits;
+}

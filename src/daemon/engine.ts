@@ -1,0 +1,248 @@
+/**
+ * The engine: the only mutator. For each event one journal transaction, then `decide`, then a start of whatever the pools
+ * have room for. It holds no knowledge of what effects do (`effects.ts`) nor of when to do them (`job/decide.ts`); it
+ * keeps one effect per job and lane, writes intents down before they start, and turns every end into an event.
+ */
+import type { Clock } from "../clock.ts";
+import { type Decision, decide, type Health, type Policy } from "../job/decide.ts";
+import { type Effect, type FileRow, type JobEvent, laneOf, type Result } from "../job/effect.ts";
+import { fold } from "../job/fold.ts";
+import type { Job, Lane } from "../job/job.ts";
+import type { JobId } from "../job/run.ts";
+import type { Durability, Journal, Recorded } from "../journal/journal.ts";
+import type { Log } from "../log.ts";
+import type { Ending, Performer } from "./effects.ts";
+import type { Pool, PoolName } from "./pools.ts";
+
+export interface EngineParts {
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly log: Log;
+  policyOf(job: Job): Policy;
+  readonly pools: Readonly<Record<PoolName, Pool>>;
+  readonly perform: Performer;
+  /** Called after every change, for the snapshot and for live views. `before` is undefined for a new job. */
+  readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
+}
+
+interface Flight {
+  readonly effect: Effect;
+  readonly abort: AbortController;
+  /** False while it waits for room in its pool. */
+  begun: boolean;
+}
+
+export class Engine {
+  readonly #parts: EngineParts;
+  readonly #jobs = new Map<JobId, Job>();
+  readonly #flights = new Map<JobId, Map<Lane, Flight>>();
+  readonly #alarms = new Map<JobId, { readonly at: number; readonly callOff: () => void }>();
+  #health: Health = { schedulerUp: true };
+  #stopped = false;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes up what the journal knows: effects that were begun and never ended come back as the event "in doubt". */
+  recover(): void {
+    const { jobs, inDoubt } = this.#parts.journal.load();
+    for (const job of jobs) this.#jobs.set(job.id, job);
+    for (const { jobId, effectId, effect } of inDoubt) {
+      const result = { is: "doubt", cause: "the daemon ended before the answer came" } as const;
+      this.#parts.log.warn("an effect was begun and its end is not known", { jobId, effect: effect.kind });
+      this.#conclude(jobId, effectId, { effect, ending: { result } });
+    }
+    for (const id of [...this.#jobs.keys()]) this.#pump(id);
+  }
+
+  get jobs(): ReadonlyMap<JobId, Job> {
+    return this.#jobs;
+  }
+
+  get schedulerUp(): boolean {
+    return this.#health.schedulerUp;
+  }
+
+  /** Something was observed, or a job was taken in. */
+  observe(jobId: JobId, event: Exclude<JobEvent, { kind: "Begun" | "Ended" }>): void {
+    if (this.#stopped) return;
+    if (this.#apply(jobId, event, "lossy")) this.#pump(jobId);
+  }
+
+  setSchedulerUp(up: boolean): void {
+    if (this.#health.schedulerUp === up) return;
+    this.#health = { schedulerUp: up };
+    for (const id of [...this.#jobs.keys()]) this.#pump(id);
+  }
+
+  /** Effects that are running or wait for room. */
+  get inFlight(): number {
+    let count = 0;
+    for (const lanes of this.#flights.values()) count += lanes.size;
+    return count;
+  }
+
+  /** Lanes that are in flight in any of `lanes`. */
+  isBusy(lanes: readonly Lane[]): boolean {
+    return [...this.#flights.values()].some((flights) => lanes.some((lane) => flights.has(lane)));
+  }
+
+  /** Resolves once nothing is in flight and nothing is due within `lingerMs`. */
+  async idle(lingerMs: number): Promise<void> {
+    while (!this.#stopped && (this.inFlight > 0 || this.#nextAlarm() <= this.#parts.clock.wall() + lingerMs)) {
+      await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    }
+  }
+
+  /** Starts nothing more and aborts what can be aborted; what does not end in time stays in doubt in the journal. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopped = true;
+    for (const pool of Object.values(this.#parts.pools)) pool.close();
+    for (const { callOff } of this.#alarms.values()) callOff();
+    for (const flights of this.#flights.values()) {
+      for (const [lane, flight] of flights) {
+        if (flight.begun) flight.abort.abort(new DOMException("the daemon is stopping", "AbortError"));
+        else flights.delete(lane);
+      }
+    }
+    const deadline = this.#parts.clock.sleep(graceMs);
+    while (this.inFlight > 0) {
+      const ended = new Promise<"ended">((resolve) => this.#idleWaiters.push(() => resolve("ended")));
+      if ((await Promise.race([ended, deadline])) !== "ended") break;
+    }
+    this.#wakeIdle();
+  }
+
+  /** One event, one transaction. False where it changed nothing. */
+  #apply(jobId: JobId, event: JobEvent, durability: Durability, more: Omit<Recorded, "event" | "job"> = {}): boolean {
+    const before = this.#jobs.get(jobId);
+    const job = fold(before, event);
+    if (!job || (job === before && !more.begin && !more.end)) return false;
+    this.#parts.journal.record({ event, job, ...more }, durability);
+    this.#jobs.set(jobId, job);
+    this.#parts.onChange?.(job, before, event);
+    return true;
+  }
+
+  #pump(jobId: JobId): void {
+    const job = this.#jobs.get(jobId);
+    if (!job || this.#stopped) return;
+    const decision = this.#decide(job);
+    const flights = this.#flights.get(jobId);
+    for (const lane of decision.abort) {
+      const flight = flights?.get(lane);
+      if (flight?.begun) flight.abort.abort(new DOMException("no longer wanted", "AbortError"));
+    }
+    for (const effect of decision.start) this.#enqueue(job, effect);
+    this.#setAlarm(jobId, decision.wakeAt);
+    if (this.#isForgettable(job)) this.#forget(jobId);
+    if (this.inFlight === 0) this.#wakeIdle();
+  }
+
+  #decide(job: Job): Decision {
+    return decide(job, this.#health, this.#parts.policyOf(job), this.#parts.clock.wall());
+  }
+
+  #enqueue(job: Job, effect: Effect): void {
+    const lane = laneOf(effect);
+    const flights = this.#flights.get(job.id) ?? new Map<Lane, Flight>();
+    // The directory goes last: not while anything else of the job is still under way.
+    if (flights.has(lane) || (lane === "clean" && flights.size > 0)) return;
+    this.#flights.set(job.id, flights);
+    flights.set(lane, { effect, abort: new AbortController(), begun: false });
+    const { pool, bytes } = this.#parts.perform.plan(job, effect);
+    this.#parts.pools[pool].add({ ...(bytes === undefined ? {} : { bytes }), start: () => this.#begin(job.id, lane) });
+  }
+
+  /** Room in the pool: is the effect still what the job wants? Then its intent first, and then the effect. */
+  #begin(jobId: JobId, lane: Lane): Promise<void> | undefined {
+    const flight = this.#flights.get(jobId)?.get(lane);
+    const job = this.#jobs.get(jobId);
+    if (!flight || !job || this.#stopped) return undefined;
+    if (!this.#decide(job).start.some((effect) => Bun.deepEquals(effect, flight.effect))) {
+      this.#land(jobId, lane);
+      this.#pump(jobId);
+      return undefined;
+    }
+    const { effect } = flight;
+    const effectId = this.#parts.perform.needsIntent(effect) ? this.#parts.clock.uuid() : undefined;
+    if (effectId !== undefined) {
+      const at = this.#parts.clock.wall();
+      this.#apply(jobId, { kind: "Begun", at, effect }, "durable", { begin: { effectId, effect } });
+    }
+    flight.begun = true;
+    const current = this.#jobs.get(jobId) ?? job;
+    return this.#parts.perform.run(current, effect, flight.abort.signal).then((ending) => {
+      this.#land(jobId, lane);
+      // Cut short by our own end: whatever was begun stays in doubt, and comes back so at the next start.
+      const cutShort = this.#stopped && flight.abort.signal.aborted && ending.result.is !== "ok";
+      if (!cutShort) this.#conclude(jobId, effectId, { effect, ending });
+      this.#pump(jobId);
+      if (this.inFlight === 0) this.#wakeIdle();
+    });
+  }
+
+  #land(jobId: JobId, lane: Lane): void {
+    const flights = this.#flights.get(jobId);
+    flights?.delete(lane);
+    if (flights?.size === 0) this.#flights.delete(jobId);
+  }
+
+  #conclude(jobId: JobId, effectId: string | undefined, done: { effect: Effect; ending: Ending }): void {
+    const { effect, ending } = done;
+    const job = this.#jobs.get(jobId);
+    if (!job) return;
+    const at = this.#parts.clock.wall();
+    const failures = job.waits[laneOf(effect)]?.failures ?? 0;
+    const delayMs = this.#parts.perform.delayMs(effect, ending.result, failures);
+    const event = {
+      kind: "Ended",
+      at,
+      effect,
+      result: ending.result,
+      ...(delayMs === undefined ? {} : { retryAt: at + delayMs }),
+    } as JobEvent;
+    this.#apply(jobId, event, this.#parts.perform.durability(effect, ending.result), {
+      ...(effectId === undefined ? {} : { end: { effectId, result: ending.result as Result } }),
+      ...(ending.files ? { files: ending.files as readonly FileRow[] } : {}),
+    });
+  }
+
+  /** A job that never was ours leaves at once; every other when its directory is gone. */
+  #isForgettable(job: Job): boolean {
+    return job.closed !== undefined && (job.cleaned || job.claim.stage === "refused") && !this.#flights.has(job.id);
+  }
+
+  #forget(jobId: JobId): void {
+    this.#setAlarm(jobId, undefined);
+    this.#parts.journal.forget(jobId);
+    this.#jobs.delete(jobId);
+  }
+
+  #setAlarm(jobId: JobId, at: number | undefined): void {
+    const alarm = this.#alarms.get(jobId);
+    if (alarm?.at === at) return;
+    alarm?.callOff();
+    this.#alarms.delete(jobId);
+    if (at === undefined) return;
+    const callOff = this.#parts.clock.timer(at - this.#parts.clock.wall(), () => {
+      this.#alarms.delete(jobId);
+      this.#pump(jobId);
+    });
+    this.#alarms.set(jobId, { at, callOff });
+  }
+
+  #nextAlarm(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { at } of this.#alarms.values()) next = Math.min(next, at);
+    return next;
+  }
+
+  #wakeIdle(): void {
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The scheduler poll: one question a cycle about all runs, whatever their number, and none while nothing is tracked. What
+ * comes back, together with the receipts in the job directories, becomes events; a failed query says nothing about any run
+ * and only stops what would ask the scheduler for more.
+ */
+import type { JobFiles } from "../artifacts/job-files.ts";
+import type { Clock } from "../clock.ts";
+import type { BackendName } from "../job/profile.ts";
+import type { JobId, RunRef, SchedulerRow } from "../job/run.ts";
+import type { Fields, Log } from "../log.ts";
+import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { Engine } from "./engine.ts";
+import { isSystemError } from "./faults.ts";
+import type { Loop } from "./loop.ts";
+
+export interface SchedulerPollParts {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  readonly files: JobFiles;
+  readonly log: Log;
+  readonly intervalMs: number;
+  schedulerOf(backend: BackendName): Scheduler;
+}
+
+export function createSchedulerPoll(parts: SchedulerPollParts): Loop {
+  return {
+    intervalMs: parts.intervalMs,
+    async tick(signal) {
+      for (const [backend, runs] of runsByBackend(parts.engine)) {
+        await onStorage(parts.log, {}, () => observe(parts, backend, runs, signal));
+      }
+    },
+  };
+}
+
+/** Runs to ask about: those that are tracked and, while the scheduler is down, those that wait for it. */
+function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
+  const byBackend = new Map<BackendName, RunRef[]>();
+  for (const { run, backend } of engine.jobs.values()) {
+    const waits = !engine.schedulerUp && (run.stage === "written" || run.stage === "submitting");
+    if (run.stage !== "tracked" && !waits) continue;
+    byBackend.set(backend, [...(byBackend.get(backend) ?? []), run.ref]);
+  }
+  return byBackend;
+}
+
+async function observe(
+  parts: SchedulerPollParts,
+  backend: BackendName,
+  runs: RunRef[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { engine, log } = parts;
+  const answer = await parts.schedulerOf(backend).states(runs, signal);
+  if (signal.aborted) return;
+  if (answer.is === "unavailable") {
+    if (engine.schedulerUp) log.warn("the scheduler does not answer; everything of it waits", { cause: answer.cause });
+    engine.setSchedulerUp(false);
+    return;
+  }
+  if (!engine.schedulerUp) log.info("the scheduler answers again");
+  engine.setSchedulerUp(true);
+  for (const run of runs) await observeRun(parts, run, answer.rows);
+}
+
+async function observeRun(
+  { engine, clock, files, log }: SchedulerPollParts,
+  run: RunRef,
+  rows: ReadonlyMap<JobId, SchedulerRow | null>,
+): Promise<void> {
+  const row = rows.get(run.jobId);
+  if (row === undefined) return;
+  await onStorage(log, { jobId: run.jobId }, async () => {
+    const receipts = await files.receipts(run);
+    engine.observe(run.jobId, { kind: "RunObserved", at: clock.wall(), row, receipts });
+  });
+}
+
+/** Storage that does not answer is not an empty directory: nothing is concluded from this look. */
+async function onStorage(log: Log, fields: Fields, look: () => Promise<void>): Promise<void> {
+  try {
+    await look();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    log.warn("job directories can not be read; looking again next time", { ...fields, cause: error.message });
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The command tree, and the one place where the process ends. Options work before and after the command; unknown ones and
+ * extra arguments are refused. Signals become one AbortController: the first asks for an orderly end, the second ends at
+ * once.
+ */
+import { type CommandDef, renderUsage, runCommand } from "citty";
+import { check } from "./commands/check.ts";
+import { configSchema, configShow } from "./commands/config.ts";
+import { demo } from "./commands/demo.ts";
+import { ended, exitCodes, explain, type StopSignal, stopSignals } from "./commands/exit.ts";
+import { globals } from "./commands/globals.ts";
+import { once } from "./commands/once.ts";
+import { register } from "./commands/register.ts";
+import { run } from "./commands/run.ts";
+import { resolveCommand } from "./commands/usage.ts";
+import { version } from "./commands/version.ts";
+
+const root = {
+  meta: { name: "emx2-hpc-daemon", version: version.text, description: "Runs MOLGENIS EMX2 jobs on Slurm clusters" },
+  args: globals,
+  subCommands: {
+    check,
+    run,
+    once,
+    register,
+    demo,
+    config: {
+      meta: { name: "config", description: "show the effective configuration, or its JSON Schema" },
+      subCommands: { show: configShow, schema: configSchema },
+    },
+  },
+};
+
+const stop = new AbortController();
+let stoppedBy: StopSignal | undefined;
+
+for (const signal of stopSignals) {
+  process.on(signal, () => {
+    if (stoppedBy) process.exit(ended(signal));
+    stoppedBy = signal;
+    stop.abort(new DOMException(`stopped by ${signal}`, "AbortError"));
+  });
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const found = resolveCommand(root as CommandDef, argv);
+  if (found.is === "version") {
+    console.log(version.text);
+    return exitCodes.done;
+  }
+  if (found.is === "help") {
+    console.log(await renderUsage(found.command, found.parent));
+    return exitCodes.done;
+  }
+  const { result } = await runCommand(found.command, { rawArgs: found.rawArgs, data: { signal: stop.signal } });
+  return typeof result === "number" ? result : exitCodes.done;
+}
+
+function fail(error: unknown): never {
+  // A command that was cut short by a signal has nothing to explain.
+  if (stoppedBy && error === stop.signal.reason) process.exit(ended(stoppedBy));
+  const { code, text } = explain(error);
+  console.error(text);
+  process.exit(code);
+}
+
+// While a top-level await is pending, Bun prints what nobody handles and runs on: these end it as the bug it is.
+process.on("unhandledRejection", fail);
+process.on("uncaughtException", fail);
+
+try {
+  process.exit(await main(process.argv.slice(2)));
+} catch (error) {
+  fail(error);
+}
