@@ -39,6 +39,8 @@ export class Engine {
   readonly #alarms = new Map<JobId, { readonly at: number; readonly callOff: () => void }>();
   #health: Health = { schedulerUp: true };
   #stopped = false;
+  /** The journal may be gone: what still ends is left in doubt. */
+  #closed = false;
   #idleWaiters: (() => void)[] = [];
 
   constructor(parts: EngineParts) {
@@ -112,6 +114,7 @@ export class Engine {
       const ended = new Promise<"ended">((resolve) => this.#idleWaiters.push(() => resolve("ended")));
       if ((await Promise.race([ended, deadline])) !== "ended") break;
     }
+    this.#closed = true;
     this.#wakeIdle();
   }
 
@@ -175,6 +178,7 @@ export class Engine {
     flight.begun = true;
     const current = this.#jobs.get(jobId) ?? job;
     return this.#parts.perform.run(current, effect, flight.abort.signal).then((ending) => {
+      if (this.#closed) return;
       this.#land(jobId, lane);
       // Cut short by our own end: whatever was begun stays in doubt, and comes back so at the next start.
       const cutShort = this.#stopped && flight.abort.signal.aborted && ending.result.is !== "ok";

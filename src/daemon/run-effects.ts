@@ -29,6 +29,9 @@ export async function writeScript(
   return { result: { is: "ok", value: { parametersHash: canonicalHash(parametersText), ref } } };
 }
 
+/** A refusal is mended by a person, or by another time of day. */
+const refusedPauseMs = 300_000;
+
 export async function submit(
   job: Job,
   effect: EffectOf<"Submit">,
@@ -42,13 +45,14 @@ export async function submit(
     case "submitted":
       return { result: { is: "ok", value: { schedulerId: answer.schedulerId } } };
     case "refused":
-      // The operator's options or the site's limits, not the job's fault: it waits, and the log says what was refused.
-      context.log.error("the scheduler refused the submission; it is tried again later", {
-        jobId: job.id,
-        profile: job.profileKey,
-        cause: answer.cause,
-      });
-      return { result: { is: "retry", cause: answer.cause } };
+      // The operator's options, not the job's fault: it waits, and the log says once what was refused.
+      if (!job.waits.run)
+        context.log.error("the scheduler refused the submission; it is tried again every few minutes", {
+          jobId: job.id,
+          profile: job.profileKey,
+          cause: answer.cause,
+        });
+      return { result: { is: "retry", cause: answer.cause, afterMs: refusedPauseMs } };
     case "unavailable":
       context.schedulerDown();
       return { result: { is: "retry", cause: answer.cause } };

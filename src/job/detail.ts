@@ -12,7 +12,6 @@ const maxHeadChars = 4_096;
 
 export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
-  if (job.backend === "simulate") facts.unshift("SIMULATED");
   const causes = [
     outcome.cause,
     job.outputs.stage === "failed" ? `outputs were not uploaded: ${job.outputs.detail}` : undefined,

@@ -77,6 +77,15 @@ export const evidenceOrder: readonly Rule[] = [
     },
   },
   {
+    // It never left the queue, and so it can have left nothing anywhere.
+    name: "a run that was cancelled before it had a node has ended",
+    judge(e) {
+      const { row, run } = e;
+      if (row?.state !== "CANCELLED" || row.node !== undefined || run.receipts?.lease !== undefined) return undefined;
+      return run.receipts?.directory ? ended(byRow(e, row)) : undefined;
+    },
+  },
+  {
     name: "a terminal row waits for its receipt, then stands",
     judge(e) {
       if (e.phase !== "ended" || !e.row) return undefined;

@@ -83,10 +83,11 @@ function settled(upload: Upload): boolean {
   return upload.stage === "committed" || upload.stage === "none" || upload.stage === "failed";
 }
 
-function announce(job: Job, report: Report): Job {
+function announce(job: Job, report: Report & { readonly detail: string }): Job {
   if (statusRank[report.status] <= statusRank[job.announced]) return job;
   if (job.stop && !isTerminal(report.status)) return job;
-  return { ...job, announced: report.status, outbox: [...job.outbox, report] };
+  const detail = job.backend === "simulate" ? `SIMULATED; ${report.detail}` : report.detail;
+  return { ...job, announced: report.status, outbox: [...job.outbox, { ...report, detail }] };
 }
 
 function close(job: Job, at: number): Job {

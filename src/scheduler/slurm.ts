@@ -128,21 +128,29 @@ export function createSlurm(options: SlurmOptions): Scheduler {
       return row ? { is: "found", schedulerId: row.schedulerId } : { is: "absent" };
     },
 
-    /** Where squeue answers and sacct fails, the runs that only sacct could know are left out: nothing is known of them. */
+    /**
+     * Where squeue answers and sacct fails, the runs that only sacct could know are left out: nothing is known of them. Of
+     * cancelled ones sacct alone tells by whom.
+     */
     async states(runs, signal) {
       const rows = new Map<string, SchedulerRow | null>();
       if (runs.length === 0) return { is: "answered", rows };
       const queued = await queue(signal);
       if (queued.is === "unavailable") return queued;
-      const gone: RunRef[] = [];
+      const left: RunRef[] = [];
       for (const run of runs) {
         const row = rowOf(run, queued.rows, user);
         if (row) rows.set(run.jobId, row);
-        else gone.push(run);
+        if (row === undefined || row.state === "CANCELLED") left.push(run);
       }
-      const accounted = await accounting(gone, signal);
+      const accounted = await accounting(left, signal);
       if (accounted.is === "unavailable") return rows.size > 0 ? { is: "answered", rows } : accounted;
-      for (const run of gone) rows.set(run.jobId, rowOf(run, accounted.rows, user) ?? null);
+      for (const run of left) {
+        const row = rowOf(run, accounted.rows, user);
+        const inQueue = rows.get(run.jobId);
+        // Accounting can be behind the queue, which then stands.
+        if (inQueue === undefined || row?.state === "CANCELLED") rows.set(run.jobId, row ?? null);
+      }
       return { is: "answered", rows };
     },
 
