@@ -1,16 +1,25 @@
 /**
- * The name under which Slurm shows this user's jobs. Not os.userInfo(): Bun's (1.4.5) repeats $USER, which cron, `su` and
- * `sudo` leave out or leave wrong, and then squeue would be asked for somebody else's jobs and know none of ours.
+ * The name of the user who submits, by id(1). Bun 1.4.5's `os.userInfo()` only repeats $USER, which is missing under cron
+ * and may be anything elsewhere; Slurm would be asked about somebody else's jobs.
  */
-import { userInfo } from "node:os";
+import type { Clock } from "../clock.ts";
+import { SubprocessError } from "../errors.ts";
+import { failureLine, run, succeeded } from "../subprocess.ts";
 
-/** A directory service can be slow. */
 const timeoutMs = 30_000;
 
-/** The number, which Slurm takes as well, for a user without a name. */
-export function accountName(): string {
-  const { PATH = "/usr/bin:/bin" } = process.env;
-  const { exitCode, stdout } = Bun.spawnSync(["id", "-un"], { env: { PATH }, timeout: timeoutMs });
-  const name = stdout.toString().trim();
-  return exitCode === 0 && name !== "" ? name : String(userInfo().uid);
+/** Throws SubprocessError where the name service does not know this uid. */
+export async function submittingUser(clock: Clock): Promise<string> {
+  const completed = await run(["id", "-un"], {
+    clock,
+    env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
+    timeoutMs,
+  });
+  const name = completed.stdout.trim();
+  if (succeeded(completed) && name !== "") return name;
+  const { argv, exitCode, signal, timedOut, stderr } = completed;
+  throw new SubprocessError(`this user has no name: ${failureLine(completed)}`, {
+    ...{ argv, exitCode, signal, timedOut },
+    stderrTail: stderr,
+  });
 }

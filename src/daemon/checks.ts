@@ -13,7 +13,6 @@ import { ApiError, ConfigError, formatProblem, NetworkError } from "../errors.ts
 import type { Log } from "../log.ts";
 import { probeSlurm } from "../scheduler/slurm-probe.ts";
 import { submittingUser } from "./account.ts";
-import { accountName } from "./account.ts";
 import { clientOf } from "./connect.ts";
 import { isSystemError } from "./faults.ts";
 

@@ -6,7 +6,6 @@ import type { Scheduler } from "../scheduler/scheduler.ts";
 import { createShell } from "../scheduler/shell.ts";
 import { createSimulate } from "../scheduler/simulate.ts";
 import { createSlurm } from "../scheduler/slurm.ts";
-import { accountName } from "./account.ts";
 
 export function createSchedulers(config: Config, clock: Clock, user: string): (backend: BackendName) => Scheduler {
   const made = new Map<BackendName, Scheduler>();

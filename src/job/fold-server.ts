@@ -9,7 +9,6 @@ type Seen = Omit<ServerJob, "parametersText">;
 
 /** `resolves`: the job was read on purpose (ReadJob), after the doubt arose. null: EMX2 does not know it (404). */
 export function seenAtServer(job: Job, seen: Seen | null, at: number, resolves: boolean): Job {
-  if (job.closed) return job;
   if (job.claim.stage === "wanted" || job.claim.stage === "refused") return job;
   if (job.claim.stage === "claiming") return resolves || job.claim.doubt ? settleClaim(job, job.claim, seen, at) : job;
   if (job.stop) return resolves ? nothingMoreToSay(job) : job;

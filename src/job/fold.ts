@@ -19,6 +19,8 @@ export function fold(job: Job | undefined, event: JobEvent): Job | undefined {
 }
 
 function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" }>): Job {
+  // What was still under way when the job closed changes nothing any more; only its directory goes.
+  if (job.closed && !(event.kind === "Ended" && event.effect.kind === "RemoveDir")) return job;
   switch (event.kind) {
     case "ServerSaw":
       return seenAtServer(job, event.job, event.at, false);
