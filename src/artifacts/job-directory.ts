@@ -47,9 +47,13 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     hasInput: (dir, row) => onDisk("look for an input in", dir, () => hasInput(dir, row)),
     receipts: (run) => short("read receipts in", run.dir, () => receipts(run, warnOnce(run.dir))),
     list: (dir, outputDir, role) =>
-      onDisk(`list ${role} files of`, dir, () => findFiles({ dir, outputDir, role, warn: warnOnce(dir) })),
+      onDisk(`list ${role} files of`, dir, () => {
+        const find = () => findFiles({ dir, outputDir, role, warn: warnOnce(dir) });
+        return role === "log" ? unlessGone(dir, find, []) : find();
+      }),
     read: (dir, row) => readHeldStill(row, () => onDisk("read from", dir, () => openRow(dir, row))),
-    stderrTail: (dir, schedulerId, lines) => short("read stderr in", dir, () => stderrTail(dir, schedulerId, lines)),
+    stderrTail: (dir, schedulerId, lines) =>
+      short("read stderr in", dir, () => unlessGone(dir, () => stderrTail(dir, schedulerId, lines), [])),
     remove: (dir) => onDisk("remove", dir, () => removeJobDirectory(dir, state)),
   };
 }
@@ -132,15 +136,26 @@ async function hasInput(dir: string, row: FileRow): Promise<boolean> {
   }
 }
 
-async function receipts(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
-  const nothing = { restart: 0, lost: [] };
+/** Somebody removed it. Where what should hold it is missing too, its file system is not mounted: that throws. */
+async function isGone(dir: string): Promise<boolean> {
   try {
-    await stat(run.dir);
+    await stat(dir);
+    return false;
   } catch (error) {
     if (errnoOf(error) !== "ENOENT") throw error;
-    await stat(dirname(run.dir)); // not there either: its file system is not mounted, which says nothing about the job
-    return { directory: false, ...nothing };
+    await stat(dirname(dir));
+    return true;
   }
+}
+
+/** A run whose directory is gone has no logs, and its end can still be told. */
+async function unlessGone<T>(dir: string, look: () => Promise<T>, nothing: T): Promise<T> {
+  return (await isGone(dir)) ? nothing : look();
+}
+
+async function receipts(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
+  const nothing = { restart: 0, lost: [] };
+  if (await isGone(run.dir)) return { directory: false, ...nothing };
   try {
     return await withDirectory(run.dir, [controlDirectory], async (control) => {
       const names = await readdir(entry(control, "."));

@@ -47,6 +47,7 @@ export interface Settings {
   readonly stderrLinesInReports: number;
   jobDir(jobId: JobId): string;
   blocked(): Promise<string | undefined>;
+  onFault(error: unknown): void;
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
 }
 
@@ -106,6 +107,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
         largeBytes: largeFileBytes,
       }),
     },
+    onFault: settings.onFault,
     policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
     ...(settings.onChange ? { onChange: settings.onChange } : {}),
   });

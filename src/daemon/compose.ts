@@ -2,7 +2,6 @@
  * Composes a daemon from its configuration: takes the state's lock, opens the journal, and hands the real clock, EMX2,
  * schedulers and file system to `assemble`. Two ways to go on from there: `run`, until told to stop, and `once`, one cycle.
  */
-import { statfs } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { createJobDirectory } from "../artifacts/job-directory.ts";
@@ -18,9 +17,10 @@ import type { Log } from "../log.ts";
 import { submittingUser } from "./account.ts";
 import { type Assembly, assemble } from "./assemble.ts";
 import { clientOf } from "./connect.ts";
-import { isSystemError } from "./faults.ts";
+import { spaceShortage } from "./free-space.ts";
 import { logChange } from "./job-log.ts";
 import { runLoop } from "./loop.ts";
+import { cycle } from "./once.ts";
 import { createSchedulers } from "./schedulers.ts";
 
 export interface DaemonOptions {
@@ -52,8 +52,6 @@ const snapshotIntervalMs = 15_000;
 /** Events are for looking back; the jobs themselves are kept as long as they are needed. */
 const keepEventsMs = 7 * 24 * 3_600_000;
 const pruneIntervalMs = 24 * 3_600_000;
-/** What `once` still waits for: a pause between two tries of something that is under way. */
-const onceLingerMs = 2_000;
 
 export async function compose(options: DaemonOptions): Promise<Composed> {
   const { config, backend, log, clock = systemClock } = options;
@@ -64,6 +62,7 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
   const journal = openJournal(join(stateDir, "journal.db"), { clock, version: options.version });
   const snapshotPath = join(stateDir, "snapshot.db");
   let changed = true;
+  const fault = Promise.withResolvers<never>();
   const { tmpDir } = config.apptainer;
   const assembly = assemble(
     {
@@ -89,7 +88,8 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       lostAfterMs: config.worker.lostAfterMs,
       stderrLinesInReports: config.worker.stderrLinesInReports,
       jobDir: (jobId) => join(tmpDir, jobId),
-      blocked: () => diskShortage([tmpDir, stateDir], config.worker.minFreeDiskBytes),
+      onFault: fault.reject,
+      blocked: () => spaceShortage([tmpDir, stateDir], config.worker.minFreeDiskBytes),
       onChange(job, before, event) {
         changed = true;
         logChange(log, job, before, event);
@@ -126,76 +126,25 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
     daemon: {
       ...assembly,
       async run(signal) {
+        const over = new AbortController();
+        const either = AbortSignal.any([signal, over.signal]);
         try {
           assembly.engine.recover();
           const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, snapshot, prune];
-          await Promise.all(loops.map((loop) => runLoop(loop, clock, signal)));
+          await Promise.race([Promise.all(loops.map((loop) => runLoop(loop, clock, either))), fault.promise]);
         } finally {
+          over.abort();
           await finish();
         }
       },
       async once(signal) {
         try {
           await prune.tick();
-          return await cycle(assembly, clock, config.worker.pollIntervalMs, signal);
+          return await Promise.race([cycle(assembly, clock, config.worker.pollIntervalMs, signal), fault.promise]);
         } finally {
           await finish();
         }
       },
     },
   };
-}
-
-/**
- * One scheduler observation and one look at EMX2, then work until nothing is in flight and nothing is due. While transfers
- * last, runs and cancellations are looked at again each poll interval, and heartbeats go out.
- */
-async function cycle(assembly: Assembly, clock: Clock, pollIntervalMs: number, signal: AbortSignal): Promise<boolean> {
-  const { engine, schedulerPoll, serverPoll, heartbeat } = assembly;
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  engine.recover();
-  await schedulerPoll.tick(signal);
-  await serverPoll.tick(signal);
-  const beating = clock.sleep(heartbeat.intervalMs, either).then(() => runLoop(heartbeat, clock, either), ignoreAbort);
-  let idle = false;
-  const work = engine.idle(onceLingerMs).then(() => {
-    idle = true;
-  });
-  while (!idle && !signal.aborted) {
-    await Promise.race([work, clock.sleep(pollIntervalMs, either).catch(ignoreAbort)]);
-    if (idle || signal.aborted || !engine.isBusy(["inputs", "logs", "outputs"])) continue;
-    await serverPoll.watch(signal);
-    await schedulerPoll.tick(signal);
-  }
-  over.abort();
-  await beating;
-  return serverPoll.reachable;
-}
-
-function ignoreAbort(error: unknown): void {
-  if (!(error instanceof DOMException && error.name === "AbortError")) throw error;
-}
-
-async function diskShortage(directories: readonly string[], minFreeBytes: number): Promise<string | undefined> {
-  for (const directory of directories) {
-    const free = await freeBytes(directory);
-    if (typeof free === "string") return free;
-    if (free < minFreeBytes) {
-      const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-      return `${directory} has ${gigabytes(free)} free, worker.min_free_disk asks for ${gigabytes(minFreeBytes)}`;
-    }
-  }
-  return undefined;
-}
-
-/** Or why it can not be told: a tmp_dir that is missing is a file system that is not mounted, and nothing is written there. */
-async function freeBytes(directory: string): Promise<number | string> {
-  try {
-    const { bavail, bsize } = await statfs(directory);
-    return bavail * bsize;
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    return `${directory} can not be used: ${error.message}`;
-  }
 }

@@ -21,6 +21,8 @@ export interface EngineParts {
   policyOf(job: Job): Policy;
   readonly pools: Readonly<Record<PoolName, Pool>>;
   readonly perform: Performer;
+  /** Something that no effect can answer for: the journal can not be written, or a bug of ours. The daemon has to end. */
+  onFault(error: unknown): void;
   /** Called after every change, for the snapshot and for live views. `before` is undefined for a new job. */
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
 }
@@ -109,11 +111,13 @@ export class Engine {
         else flights.delete(lane);
       }
     }
-    const deadline = this.#parts.clock.sleep(graceMs);
+    const patience = new AbortController();
+    const deadline = this.#parts.clock.sleep(graceMs, patience.signal).catch(() => "called off");
     while (this.inFlight > 0) {
       const ended = new Promise<"ended">((resolve) => this.#idleWaiters.push(() => resolve("ended")));
       if ((await Promise.race([ended, deadline])) !== "ended") break;
     }
+    patience.abort();
     this.#closed = true;
     this.#wakeIdle();
   }
@@ -177,15 +181,18 @@ export class Engine {
     }
     flight.begun = true;
     const current = this.#jobs.get(jobId) ?? job;
-    return this.#parts.perform.run(current, effect, flight.abort.signal).then((ending) => {
-      if (this.#closed) return;
-      this.#land(jobId, lane);
-      // Cut short by our own end: whatever was begun stays in doubt, and comes back so at the next start.
-      const cutShort = this.#stopped && flight.abort.signal.aborted && ending.result.is !== "ok";
-      if (!cutShort) this.#conclude(jobId, effectId, { effect, ending });
-      this.#pump(jobId);
-      if (this.inFlight === 0) this.#wakeIdle();
-    });
+    return this.#parts.perform
+      .run(current, effect, flight.abort.signal)
+      .then((ending) => {
+        if (this.#closed) return;
+        this.#land(jobId, lane);
+        // Cut short by our own end: whatever was begun stays in doubt, and comes back so at the next start.
+        const cutShort = this.#stopped && flight.abort.signal.aborted && ending.result.is !== "ok";
+        if (!cutShort) this.#conclude(jobId, effectId, { effect, ending });
+        this.#pump(jobId);
+        if (this.inFlight === 0) this.#wakeIdle();
+      })
+      .catch(this.#parts.onFault);
   }
 
   #land(jobId: JobId, lane: Lane): void {
@@ -214,9 +221,10 @@ export class Engine {
     });
   }
 
-  /** A job that never was ours leaves at once; every other when its directory is gone. */
+  /** A job that never was ours leaves at once; every other when its directory is gone, or is to stay for ever. */
   #isForgettable(job: Job): boolean {
-    return job.closed !== undefined && (job.cleaned || job.claim.stage === "refused") && !this.#flights.has(job.id);
+    if (job.closed === undefined || this.#flights.has(job.id)) return false;
+    return job.cleaned || job.claim.stage === "refused" || this.#parts.policyOf(job).keepJobDirsMs === null;
   }
 
   #forget(jobId: JobId): void {
@@ -233,7 +241,11 @@ export class Engine {
     if (at === undefined) return;
     const callOff = this.#parts.clock.timer(at - this.#parts.clock.wall(), () => {
       this.#alarms.delete(jobId);
-      this.#pump(jobId);
+      try {
+        this.#pump(jobId);
+      } catch (error) {
+        this.#parts.onFault(error);
+      }
     });
     this.#alarms.set(jobId, { at, callOff });
   }

@@ -78,7 +78,12 @@ function nothingMoreToSay(job: Job): Job {
   return job.server.doubt ? { ...job, outbox: [], server: { ...job.server, doubt: false } } : job;
 }
 
-/** What was still to be said is dropped: EMX2 has moved on and would refuse it. */
+/**
+ * What was still to be said is dropped: EMX2 has moved on and would refuse it. A last word that was not said does not count
+ * as said: where EMX2 cancelled, it may yet be repeated with the log's artifact.
+ */
 function stop(job: Job, by: Stop["by"], at: number, detail: string): Job {
-  return { ...job, stop: { by, at, detail }, outbox: [], server: { ...job.server, doubt: false } };
+  const unsaid = job.outbox.some((report) => isTerminal(report.status));
+  const announced = unsaid ? "STARTED" : job.announced;
+  return { ...job, announced, stop: { by, at, detail }, outbox: [], server: { ...job.server, doubt: false } };
 }

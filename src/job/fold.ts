@@ -75,7 +75,11 @@ function begun(job: Job, effect: Effect, at: number): Job {
 function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): Job {
   const run = job.run;
   if (run.stage !== "tracked") return job;
-  const { row, receipts, at } = event;
+  const { row, at } = event;
+  // What a receipt has said stays said when the directory is gone.
+  const receipts = event.receipts.directory
+    ? event.receipts
+    : { ...(run.receipts ?? event.receipts), directory: false };
   const lease = receipts.lease;
   // Another run of ours holds the lease: this id is a twin that did nothing, the lease's is the one to follow.
   const ref = lease !== undefined && lease !== run.ref.schedulerId ? { ...run.ref, schedulerId: lease } : run.ref;

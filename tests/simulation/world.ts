@@ -132,6 +132,9 @@ function settingsOf(state: string, say: (line: string) => void): Parameters<type
     stderrLinesInReports: 5,
     jobDir: (jobId) => `/jobs/${jobId}`,
     blocked: async () => undefined,
+    onFault(error) {
+      throw error;
+    },
     onChange(job, _before, event) {
       const about = "effect" in event ? ` ${event.effect.kind}${"result" in event ? ` ${event.result.is}` : ""}` : "";
       say(`${job.id} ${event.kind}${about}`);
