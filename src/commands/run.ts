@@ -39,6 +39,7 @@ const diskFullPauseMs = 60_000;
  */
 async function untilStopped(
   log: Log,
+  about: Fields,
   signal: AbortSignal,
   start: () => Promise<Composed>,
 ): Promise<string | undefined> {

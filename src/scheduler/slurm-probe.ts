@@ -1,4 +1,6 @@
 /** What `check` asks of Slurm: are its commands there, does the controller answer, does accounting? Nothing is submitted. */
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { type Completed, failureLine, run, succeeded } from "../subprocess.ts";
@@ -23,6 +25,8 @@ const probeTimeoutMs = 30_000;
 
 export async function* probeSlurm(options: ProbeOptions): AsyncGenerator<ProbeItem> {
   const ask = (argv: readonly string[]) => askSlurm(argv, options);
+  const unreadable = await unreadableConfiguration(options.env);
+  if (unreadable) return yield unreadable;
   const version = await ask(["sbatch", "--version"]);
   if (!succeeded(version)) return yield missing(version);
   yield { item: "Slurm", result: "ok", detail: version.stdout.trim() };
@@ -42,8 +46,29 @@ export async function* probeSlurm(options: ProbeOptions): AsyncGenerator<ProbeIt
 }
 
 function missing(version: Completed): ProbeItem {
-  const fix = "put Slurm's commands on PATH, or name their directory in slurm.bin_dir; SLURM_CONF may be needed too";
+  const commands = "put Slurm's commands on PATH, or name their directory in slurm.bin_dir";
+  const fix = saysConfiguration(version) ? nameConfiguration : commands;
   return { item: "Slurm", result: "failed", detail: failureLine(version), fix };
+}
+
+/** Asked here, since Slurm's commands try for a minute to read a slurm.conf that is not there. */
+async function unreadableConfiguration(env: ProbeOptions["env"]): Promise<ProbeItem | undefined> {
+  const { SLURM_CONF: conf } = env;
+  if (conf === undefined) return undefined;
+  try {
+    await access(conf, constants.R_OK);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return { item: "Slurm", result: "failed", detail: `SLURM_CONF: ${error.message}`, fix: nameConfiguration };
+  }
+}
+
+const nameConfiguration =
+  "let SLURM_CONF name this cluster's slurm.conf, or unset it where the commands find their own";
+
+function saysConfiguration({ stderr }: Completed): boolean {
+  return /process configuration file|establish a configuration source/i.test(stderr);
 }
 
 function askSlurm([program = "", ...rest]: readonly string[], options: ProbeOptions): Promise<Completed> {
