@@ -35,6 +35,21 @@ export const systemClock: Clock = {
   uuid: () => randomUUID(),
 };
 
+/** The same clock, whose wall time goes on evenly from now whatever becomes of the host's: for instants that are compared. */
+export function steady(clock: Clock): Clock {
+  const wall = clock.wall();
+  const mono = clock.mono();
+  return {
+    wall: () => Math.floor(wall + clock.mono() - mono),
+    mono: () => clock.mono(),
+    sleep: (ms, signal) => clock.sleep(ms, signal),
+    timer: (ms, wake) => clock.timer(ms, wake),
+    random: () => clock.random(),
+    randomBytes: (count) => clock.randomBytes(count),
+    uuid: () => clock.uuid(),
+  };
+}
+
 /** `sleep` in terms of `timer`, for every clock. */
 export function sleepOn(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

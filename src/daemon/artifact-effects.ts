@@ -8,6 +8,9 @@ import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
 import { callFor } from "./server-effects.ts";
 
+/** The other daemon may be at its end; a job is not held for it for more than some minutes. */
+const foreignTries = 10;
+
 /** Takes the job directory, then finds out which files the inputs consist of. */
 export async function listJobInputs(
   job: Job,
@@ -16,13 +19,10 @@ export async function listJobInputs(
   signal: AbortSignal,
 ): Promise<Ending<"ListInputs">> {
   const taken = await files.create(job.dir, owner);
-  if (taken.is === "foreign")
-    return {
-      result: {
-        is: "retry",
-        cause: `${job.dir} belongs to another daemon (${taken.owner}): move it away, or end that one`,
-      },
-    };
+  if (taken.is === "foreign") {
+    const cause = `${job.dir} belongs to another daemon (${taken.owner}): move it away, or end that one`;
+    return { result: { is: (job.waits.inputs?.failures ?? 0) < foreignTries ? "retry" : "refused", cause } };
+  }
   const listed = await listInputs(client, job.inputRefs, callFor(job, signal));
   if (listed.is === "refused") return { result: listed };
   const value = { total: listed.rows.length, bytes: listed.bytes };

@@ -3,7 +3,7 @@
  * the real ones (`compose.ts`), the simulation its own; everything between the seams is the same.
  */
 import type { JobFiles, Owner } from "../artifacts/job-files.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, steady } from "../clock.ts";
 import type { Emx2Client } from "../emx2/client.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
@@ -75,7 +75,9 @@ const killWaitMs = 300_000;
 const unknownTimeLimitMs = 7 * 24 * 3_600_000;
 
 export function assemble(seams: Seams, settings: Settings, effects?: EffectTable): Assembly {
-  const { clock, client, files, journal, log, schedulerOf } = seams;
+  const { client, files, journal, log, schedulerOf } = seams;
+  // A host whose clock is set back must not put every wait and every grace off by as much.
+  const clock = steady(seams.clock);
   const byKey = new Map(settings.profiles.map((profile) => [profile.key, profile]));
   const context: EffectContext = {
     clock,
@@ -111,7 +113,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
     ...(settings.onChange ? { onChange: settings.onChange } : {}),
   });
-  return { engine, ...loops(seams, settings, engine) };
+  return { engine, ...loops({ ...seams, clock }, settings, engine) };
 }
 
 function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | undefined) {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createJobDirectory } from "../artifacts/job-directory.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { StateError } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
@@ -46,7 +47,8 @@ export interface Daemon extends Assembly {
 
 export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { readonly is: "held"; readonly by: string };
 
-/** SIGTERM ends the daemon within 10 s wherever it is: what is in flight gets these, then stays in doubt. */
+/** SIGTERM ends the daemon within 10 s wherever it is: loops get these, what is in flight those, then it stays in doubt. */
+const loopGraceMs = 2_000;
 const stopGraceMs = 6_000;
 const snapshotIntervalMs = 15_000;
 /** Events are for looking back; the jobs themselves are kept as long as they are needed. */
@@ -89,7 +91,7 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       stderrLinesInReports: config.worker.stderrLinesInReports,
       jobDir: (jobId) => join(tmpDir, jobId),
       onFault: fault.reject,
-      blocked: () => spaceShortage([tmpDir, stateDir], config.worker.minFreeDiskBytes),
+      blocked: () => spaceShortage(clock, [tmpDir, stateDir], config.worker.minFreeDiskBytes),
       onChange(job, before, event) {
         changed = true;
         logChange(log, job, before, event);
@@ -102,7 +104,14 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
     async tick() {
       if (!changed) return;
       changed = false;
-      publishSnapshot(journal, snapshotPath);
+      try {
+        publishSnapshot(journal, snapshotPath);
+      } catch (error) {
+        if (!(error instanceof StateError)) throw error;
+        // Readers see the last one; the daemon itself needs none.
+        log.warn("no snapshot could be published", { cause: error.message });
+        changed = true;
+      }
     },
   };
   const prune = {
@@ -117,8 +126,11 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       journal.flush();
       await snapshot.tick();
     } finally {
-      journal.close();
-      lock.release();
+      try {
+        journal.close();
+      } finally {
+        lock.release();
+      }
     }
   };
   return {
@@ -131,7 +143,8 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
         try {
           assembly.engine.recover();
           const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, snapshot, prune];
-          await Promise.race([Promise.all(loops.map((loop) => runLoop(loop, clock, either))), fault.promise]);
+          const running = Promise.all(loops.map((loop) => runLoop(loop, clock, either)));
+          await Promise.race([running, fault.promise, stopping(clock, signal)]);
         } finally {
           over.abort();
           await finish();
@@ -140,11 +153,21 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       async once(signal) {
         try {
           await prune.tick();
-          return await Promise.race([cycle(assembly, clock, config.worker.pollIntervalMs, signal), fault.promise]);
+          const done = cycle(assembly, clock, config.worker.pollIntervalMs, signal);
+          return await Promise.race([done, fault.promise, stopping(clock, signal).then(() => false)]);
         } finally {
           await finish();
         }
       },
     },
   };
+}
+
+/** Resolves some time after the signal: a loop that hangs on storage is not waited for any longer. */
+function stopping(clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const begin = () => clock.timer(loopGraceMs, resolve);
+    if (signal.aborted) begin();
+    else signal.addEventListener("abort", begin, { once: true });
+  });
 }

@@ -163,8 +163,17 @@ export class Engine {
     this.#parts.pools[pool].add({ ...(bytes === undefined ? {} : { bytes }), start: () => this.#begin(job.id, lane) });
   }
 
-  /** Room in the pool: is the effect still what the job wants? Then its intent first, and then the effect. */
   #begin(jobId: JobId, lane: Lane): Promise<void> | undefined {
+    try {
+      return this.#launch(jobId, lane);
+    } catch (error) {
+      this.#parts.onFault(error);
+      return undefined;
+    }
+  }
+
+  /** Room in the pool: is the effect still what the job wants? Then its intent first, and then the effect. */
+  #launch(jobId: JobId, lane: Lane): Promise<void> | undefined {
     const flight = this.#flights.get(jobId)?.get(lane);
     const job = this.#jobs.get(jobId);
     if (!flight || !job || this.#stopped) return undefined;

@@ -39,7 +39,9 @@ function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
   for (const { run, backend } of engine.jobs.values()) {
     const waits = !engine.schedulerUp && (run.stage === "written" || run.stage === "submitting");
     if (run.stage !== "tracked" && !waits) continue;
-    byBackend.set(backend, [...(byBackend.get(backend) ?? []), run.ref]);
+    const runs = byBackend.get(backend);
+    if (runs) runs.push(run.ref);
+    else byBackend.set(backend, [run.ref]);
   }
   return byBackend;
 }
@@ -60,7 +62,10 @@ async function observe(
   }
   if (!engine.schedulerUp) log.info("the scheduler answers again");
   engine.setSchedulerUp(true);
-  for (const run of runs) await observeRun(parts, run, answer.rows);
+  for (const run of runs) {
+    if (signal.aborted) return;
+    await observeRun(parts, run, answer.rows);
+  }
 }
 
 async function observeRun(
@@ -82,6 +87,8 @@ async function onStorage(log: Log, fields: Fields, look: () => Promise<void>): P
     await look();
   } catch (error) {
     if (!isSystemError(error)) throw error;
+    // Storage that hangs ends the round: each further directory would take as long again.
+    if (error.code === "ETIMEDOUT" && "jobId" in fields) throw error;
     log.warn("job directories can not be read; looking again next time", { ...fields, cause: error.message });
   }
 }

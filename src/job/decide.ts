@@ -33,6 +33,9 @@ export interface Decision {
   readonly why: string;
 }
 
+/** A wait beyond the longest that is ever asked for was written by a clock that was ahead of this one. */
+const longestWaitMs = 2 * 3_600_000;
+
 export function decide(job: Job, health: Health, policy: Policy, now: number): Decision {
   const plans = planOf(job, health, policy, now);
   const start: Effect[] = [];
@@ -40,7 +43,8 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
   let why = "";
   for (const plan of plans) {
     const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
-    if (plan.effect && !(wait && wait.until > now)) start.push(plan.effect);
+    const waiting = wait !== undefined && wait.until > now && wait.until <= now + longestWaitMs;
+    if (plan.effect && !waiting) start.push(plan.effect);
     else if (plan.effect && wait) waits.push(wait.until);
     if (plan.wakeAt !== undefined) waits.push(plan.wakeAt);
     why ||= (plan.effect && wait ? `${plan.why}; ${wait.cause}` : plan.why) ?? "";
@@ -99,7 +103,7 @@ function run(job: Job, health: Health, policy: Policy, now: number): Plan {
   if (run.stage === "ended") return {};
   if (!health.schedulerUp) return { why: "the scheduler does not answer" };
   if (run.stage === "written") return { lane, effect: { kind: "Submit", ref: run.ref }, why: "to be submitted" };
-  return run.stage === "submitting" ? inDoubt(job, run, policy, now) : followed(job, run, policy);
+  return run.stage === "submitting" ? inDoubt(job, run, policy, now) : followed(job, run, policy, now);
 }
 
 /**
@@ -120,13 +124,15 @@ function inDoubt({ stop }: Job, run: Extract<Job["run"], { stage: "submitting" }
   return { lane, effect: { kind: "CloseRun", ref, outcome }, why: "the lost submission never arrived" };
 }
 
-function followed(job: Job, run: Extract<Job["run"], { stage: "tracked" }>, policy: Policy): Plan {
+function followed(job: Job, run: Extract<Job["run"], { stage: "tracked" }>, policy: Policy, now: number): Plan {
   const lane = "run";
   const verdict = judge(run, policy.graces, job.stop !== undefined);
   if (verdict.is === "ended")
     return { lane, effect: { kind: "CloseRun", ref: run.ref, outcome: verdict.outcome }, why: "reading how it ended" };
-  if (job.stop && run.receipts?.exit === undefined)
-    return { lane, effect: { kind: "CancelRun", ref: run.ref }, why: `${job.stop.detail}: ending its run` };
+  // A workload that has ended is left to its script's last lines; one that only says so is not.
+  const ending = run.exitSince !== undefined && now < run.exitSince + policy.cancelRepeatMs;
+  if (job.stop && ending) return { wakeAt: run.exitSince + policy.cancelRepeatMs, why: verdict.why };
+  if (job.stop) return { lane, effect: { kind: "CancelRun", ref: run.ref }, why: `${job.stop.detail}: ending its run` };
   return { why: verdict.why };
 }
 

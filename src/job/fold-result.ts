@@ -4,7 +4,7 @@
  */
 import { type EffectKind, type EffectOf, type JobEvent, laneOf, type Result, type UploadRole } from "./effect.ts";
 import { claimed, seenAtServer, taken } from "./fold-server.ts";
-import type { Job, Upload } from "./job.ts";
+import type { Job, Report, Upload } from "./job.ts";
 
 type Ended = Extract<JobEvent, { kind: "Ended" }>;
 
@@ -135,12 +135,22 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     const report = job.outbox[0];
     if (!report || !Bun.deepEquals(report, effect.report)) return job;
     if (result.is === "ok") return taken(job, report, report.status);
-    const conflict = result.is === "refused" && (result.status === 409 || result.status === 404);
-    return conflict ? { ...job, server: { ...job.server, doubt: true } } : job;
+    if (result.is !== "refused") return job;
+    if (result.status === 409 || result.status === 404) return { ...job, server: { ...job.server, doubt: true } };
+    // EMX2 takes offence at the report itself: its bare facts still have to arrive.
+    const tired = (job.waits.report?.failures ?? 0) >= plainAfterRefusals;
+    return tired ? { ...job, outbox: [plain(report), ...job.outbox.slice(1)] } : job;
   },
 
   RemoveDir: (job, _effect, result) => (result.is === "ok" ? { ...job, cleaned: true } : job),
 };
+
+/** Refusals of one report after which only its bare facts are sent. */
+const plainAfterRefusals = 5;
+
+function plain({ detail: _left, ...facts }: Report): Report {
+  return facts;
+}
 
 function readResult(job: Job, seen: Parameters<typeof seenAtServer>[1], at: number): Job {
   return seenAtServer(job, seen, at, true);

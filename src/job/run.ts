@@ -101,7 +101,7 @@ export interface SchedulerRow {
   readonly cancelledBy?: number;
   readonly reason?: string;
   readonly node?: string;
-  /** As Slurm prints it: `[D-]HH:MM:SS` or `MM:SS`. */
+  /** `[D-]HH:MM:SS` */
   readonly elapsed?: string;
   /** sacct's `code:signal`. squeue does not tell. */
   readonly exitCode?: number;

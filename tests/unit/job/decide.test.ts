@@ -95,8 +95,13 @@ describe("decide", () => {
     ["cancelled while running", [...toTracked, reported, running, reported, cancel], "CancelRun"],
     [
       "cancelled, its workload having ended",
-      [...toTracked, reported, observed(row("RUNNING"), exited(0)), reported, cancel],
+      [...toTracked, reported, observed(row("RUNNING"), exited(0), later), reported, cancel],
       "",
+    ],
+    [
+      "cancelled, its workload having said long ago that it ended",
+      [...toTracked, reported, observed(row("RUNNING"), exited(0), later - 60_000), reported, cancel],
+      "CancelRun",
     ],
     ["cancelled before it was submitted", [offered, ...claimedOk, ...staged, written, cancel], ""],
     ["deleted while running", [...toTracked, running, saw(null)], "CancelRun"],
@@ -107,6 +112,11 @@ describe("decide", () => {
 
   test("reports while it uploads, and stages while it reports nothing", () => {
     expect(kinds(decided([...toTracked, closedRun(succeeded)]))).toBe("SealFiles log, Report");
+  });
+
+  test("a wait that was written by a clock far ahead is over", () => {
+    const steps = [offered, ...claimedOk, ended({ kind: "ListInputs" }, retry, later + 86_400_000)];
+    expect(kinds(decided(steps))).toBe("ListInputs");
   });
 
   test("outputs wait for the logs, each of their steps", () => {

@@ -274,3 +274,17 @@ describe("whatever happens, in whatever order", () => {
     });
   });
 });
+
+describe("a report that EMX2 takes offence at", () => {
+  const offence = reportAnswer(refused("400 Bad Request", 400));
+
+  test("goes with its bare facts after some refusals, and is not lost", () => {
+    const job = play([...toTracked, ...Array(6).fill(offence)]);
+    expect(job.outbox).toEqual([{ status: "SUBMITTED", slurmJobId: "7" }]);
+    expect(job.server.doubt).toBe(false);
+  });
+
+  test("keeps its detail while it is only refused now and then", () => {
+    expect(play([...toTracked, offence]).outbox[0]?.detail).toBe("submitted as 7");
+  });
+});
