@@ -29,6 +29,16 @@ export function formatProblem(problem: ConfigProblem): string {
   return `${where}${where ? ": " : ""}${key}${problem.message}${hint}`;
 }
 
+/** A refusal of the operating system (no space, no right, stale file handle), or the StorageError that stands for one. */
+export function isSystemError(error: unknown): error is Error & { readonly code: string; readonly syscall: unknown } {
+  return error instanceof Error && "code" in error && "syscall" in error && typeof error.code === "string";
+}
+
+/** The system's word for what went wrong (ENOENT, ENOSPC, ESTALE …); undefined where it was not the system. */
+export function errnoOf(error: unknown): string | undefined {
+  return isSystemError(error) ? error.code : undefined;
+}
+
 /** EMX2 answered, and the answer is no (any status outside 2xx), or not what the protocol allows. */
 export class ApiError extends Error {
   override name = "ApiError";
@@ -39,6 +49,7 @@ export class ApiError extends Error {
       readonly status: number;
       readonly method: string;
       readonly path: string;
+      readonly form?: RefusalForm;
       readonly title?: string;
       readonly detail?: string;
       readonly requestId?: string;
@@ -51,6 +62,12 @@ export class ApiError extends Error {
     super(message);
   }
 }
+
+/**
+ * How EMX2 itself says no: a problem document, the `errors` of its web framework, a HEAD's 404, which is `bare`. `unsent`: we
+ * said it. Absent where it was not EMX2 that spoke (a proxy's page, an empty body, other JSON), or can not be told.
+ */
+export type RefusalForm = "problem" | "errors" | "bare" | "unsent";
 
 /** No complete answer came: refused, reset, timed out, cut off, untrusted. */
 export class NetworkError extends Error {

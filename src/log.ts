@@ -8,6 +8,7 @@
 import { writeSync } from "node:fs";
 import { createConsola, LogLevels } from "consola/core";
 import { type Clock, systemClock } from "./clock.ts";
+import { errnoOf } from "./errors.ts";
 
 export interface Log {
   /** A person must act. */
@@ -79,8 +80,7 @@ export function writeToStderr(text: string): void {
     try {
       rest = rest.subarray(writeSync(2, rest));
     } catch (error) {
-      const full = error instanceof Error && "code" in error && error.code === "EAGAIN";
-      if (!full) return;
+      if (errnoOf(error) !== "EAGAIN") return;
     }
   }
 }

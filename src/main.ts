@@ -3,6 +3,7 @@
  * extra arguments are refused. Signals become one AbortController: the first asks for an orderly end, the second ends at
  * once.
  */
+import { stripVTControlCharacters } from "node:util";
 import { type CommandDef, renderUsage, runCommand } from "citty";
 import { check } from "./commands/check.ts";
 import { configSchema, configShow } from "./commands/config.ts";
@@ -14,9 +15,11 @@ import { register } from "./commands/register.ts";
 import { run } from "./commands/run.ts";
 import { resolveCommand } from "./commands/usage.ts";
 import { version } from "./commands/version.ts";
+import { errnoOf } from "./errors.ts";
+import { wantsColor } from "./log.ts";
 
 const root = {
-  meta: { name: "emx2-hpc-daemon", version: version.text, description: "Runs MOLGENIS EMX2 jobs on Slurm clusters" },
+  meta: { name: "emx2-hpc-daemon", version: version.release, description: "Runs MOLGENIS EMX2 jobs on Slurm clusters" },
   args: globals,
   subCommands: {
     check,
@@ -43,13 +46,17 @@ for (const signal of stopSignals) {
 }
 
 async function main(argv: readonly string[]): Promise<number> {
+  // State, journal and job directories are nobody else's, whatever the login's umask. The batch script sets its own.
+  process.umask(0o077);
   const found = resolveCommand(root as CommandDef, argv);
   if (found.is === "version") {
     console.log(version.text);
     return exitCodes.done;
   }
   if (found.is === "help") {
-    console.log(await renderUsage(found.command, found.parent));
+    const usage = await renderUsage(found.command, found.parent);
+    // citty colours whatever it prints to.
+    console.log(wantsColor(process.stdout, process.env) ? usage : stripVTControlCharacters(usage));
     return exitCodes.done;
   }
   const { result } = await runCommand(found.command, { rawArgs: found.rawArgs, data: { signal: stop.signal } });
@@ -59,6 +66,8 @@ async function main(argv: readonly string[]): Promise<number> {
 function fail(error: unknown): never {
   // A command that was cut short by a signal has nothing to explain.
   if (stoppedBy && error === stop.signal.reason) process.exit(ended(stoppedBy));
+  // Whoever read our output has gone, as `head` does.
+  if (errnoOf(error) === "EPIPE") process.exit(exitCodes.unread);
   const { code, text } = explain(error);
   console.error(text);
   process.exit(code);

@@ -4,6 +4,7 @@
  * the whole group is killed.
  */
 import type { Clock } from "./clock.ts";
+import { errnoOf } from "./errors.ts";
 
 export interface RunOptions {
   readonly clock: Clock;
@@ -16,6 +17,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** What an abort does to the child: `kill` it with its group, or `leave` it to end by itself, unwatched. */
   readonly onAbort?: "kill" | "leave";
+  /** Told of the end, however it was. */
+  readonly onCompleted?: (completed: Completed) => void;
 }
 
 export interface Completed {
@@ -36,8 +39,16 @@ export interface Completed {
 const defaultMaxOutputBytes = 1_000_000;
 /** How long pipes that a grandchild keeps open are read on after the child's end. */
 const drainMs = 1_000;
+/** How long a killed child is waited for. */
+const killedMs = 5_000;
 
 export async function run(argv: readonly string[], options: RunOptions): Promise<Completed> {
+  const completed = await runToEnd(argv, options);
+  options.onCompleted?.(completed);
+  return completed;
+}
+
+async function runToEnd(argv: readonly string[], options: RunOptions): Promise<Completed> {
   const { clock, signal } = options;
   const startedAt = clock.mono();
   const blank = { argv, exitCode: null, signal: null, timedOut: false, aborted: false, spawnError: null } as const;
@@ -57,7 +68,8 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
   if (leave) child.unref();
   else if (end !== "ended") {
     killGroup(child.pid);
-    await child.exited;
+    // What hangs in the kernel (a dead mount) does not even die.
+    if (!(await within(killedMs, child.exited, clock))) child.unref();
   }
   stdout.stop();
   stderr.stop();
@@ -109,7 +121,7 @@ function spawn(argv: readonly string[], { env, cwd, stdin }: RunOptions): Child 
       detached: true,
     });
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
+    const code = errnoOf(error);
     if (code === undefined) throw error;
     return code;
   }
@@ -136,17 +148,25 @@ function firstOf(
 
 /** Resolves when the pipes are closed, or `drainMs` after the child's end. */
 async function settledWithin(closed: Promise<unknown>, child: Child, clock: Clock): Promise<void> {
-  const drained = new AbortController();
-  const patience = child.exited.then(() => clock.sleep(drainMs, drained.signal)).catch(() => undefined);
-  await Promise.race([closed, patience]);
-  drained.abort();
+  await Promise.race([closed, child.exited.then(() => within(drainMs, closed, clock))]);
+}
+
+/** False: it has not settled in time. */
+function within(ms: number, work: Promise<unknown>, clock: Clock): Promise<boolean> {
+  return new Promise((resolve) => {
+    const callOff = clock.timer(ms, () => resolve(false));
+    void work.then(() => {
+      callOff();
+      resolve(true);
+    });
+  });
 }
 
 function killGroup(pid: number): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+    if (errnoOf(error) !== "ESRCH") throw error;
   }
 }
 

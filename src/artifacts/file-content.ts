@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
+import type { Progress } from "./storage-fault.ts";
 import { mismatch } from "./whole-file.ts";
 
 const hashChunkBytes = 1024 * 1024;
@@ -18,13 +19,14 @@ export interface Content {
 }
 
 /** Hashes an open file. A StorageError (EBUSY) if it changes meanwhile: somebody is still writing to it, so come back. */
-export async function hashFile(file: FileHandle, name: string): Promise<Content> {
+export async function hashFile(file: FileHandle, name: string, progress: Progress): Promise<Content> {
   const before = await file.stat();
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafe(Math.min(hashChunkBytes, before.size + 1));
   let bytes = 0;
   while (bytes <= before.size) {
     const { bytesRead } = await file.read(buffer, 0, buffer.length, bytes);
+    progress.step();
     if (bytesRead === 0) break;
     hash.update(buffer.subarray(0, bytesRead));
     bytes += bytesRead;
@@ -37,17 +39,25 @@ export async function hashFile(file: FileHandle, name: string): Promise<Content>
   return { bytes, sha256: hash.digest("hex"), mtimeMs: Math.floor(before.mtimeMs) };
 }
 
+/** Where the bytes come from; `within` bounds what waits for the file system. */
+export interface Source {
+  open(): Promise<FileHandle | null>;
+  within<T>(work: () => Promise<T>): Promise<T>;
+}
+
 /**
  * The bytes of the file that `row` describes, read as fast as they are taken. The check is repeated before the last
  * bytes leave, so that an upload of a file that changed is never complete.
  */
-export function readHeldStill(row: FileRow, openFile: () => Promise<FileHandle | null>): ReadableStream<Uint8Array> {
+export function readHeldStill(row: FileRow, source: Source): ReadableStream<Uint8Array> {
   let file: FileHandle | null = null;
   let sent = 0;
+  let over = false;
   let pulling: Promise<void> = Promise.resolve();
 
   async function next(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    file ??= await openFile();
+    file ??= await source.open();
+    if (over) return close(); // it was opened after all, too late
     if (file === null) throw mismatch(row.path, "bytes", `a regular file of ${row.bytes}`, "something else");
     if (sent === 0) await checkUnchanged(file, row);
     const buffer = Buffer.allocUnsafe(Math.min(readChunkBytes, row.bytes - sent));
@@ -71,8 +81,10 @@ export function readHeldStill(row: FileRow, openFile: () => Promise<FileHandle |
   return new ReadableStream<Uint8Array>(
     {
       pull(controller) {
-        pulling = next(controller).catch(async (error) => {
-          await close();
+        const part = source.within(() => next(controller));
+        pulling = part.catch((error: unknown) => {
+          over = true;
+          close().catch(() => undefined); // not waited for: under a read that hangs it would hang as well
           throw error;
         });
         return pulling;

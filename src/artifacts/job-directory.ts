@@ -3,32 +3,36 @@
  * of any bytes) is looked at with suspicion: see `no-follow.ts` for how a path is walked, `whole-file.ts` for how a file
  * gets there. Faults of the file system are StorageErrors, content that is not what it should be is an IntegrityError.
  */
-import { type FileHandle, mkdir, readdir, readlink, stat } from "node:fs/promises";
-import { basename, dirname } from "node:path";
+import { type FileHandle, mkdir, readdir, readlink, stat, symlink } from "node:fs/promises";
+import { basename } from "node:path";
 import type { Clock } from "../clock.ts";
+import { errnoOf } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { Receipts, RunRef } from "../job/run.ts";
 import type { Log } from "../log.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import { controlDirectory } from "./manifest.ts";
+import { createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
 import { takeOwnership } from "./owner.ts";
 import { checkArtifactPath } from "./path.ts";
-import { maxReceiptBytes, readReceipts } from "./receipts.ts";
+import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
 import { removeJobDirectory } from "./removal.ts";
 import { findFiles } from "./result-files.ts";
 import { lastLines, readTail, stderrNames } from "./stderr-tail.ts";
-import { answeredWithin, errnoOf, onDisk } from "./storage-fault.ts";
-import { writeAll, writeStream, writeWhole } from "./whole-file.ts";
+import { answeredWithin, onDisk, type Progress } from "./storage-fault.ts";
+import { syncDirectory, writeAll, writeStream, writeWhole } from "./whole-file.ts";
 
-/** For acts that touch a few small files. What streams is not bounded in time here. */
+/** For acts that touch a few small files. */
 const shortActTimeoutMs = 60_000;
+/** For each step of the others. A step may be the fsync of a large file. */
+const stepTimeoutMs = 600_000;
 
 /** Of warnings that were given already, so that what a poll sees each time is said once. */
 const maxRemembered = 10_000;
 
-export interface JobDirectoryOptions {
+interface JobDirectoryOptions {
   readonly clock: Clock;
   /** UUID of this daemon's state: only directories that it owns are ever removed. */
   readonly state: string;
@@ -38,23 +42,37 @@ export interface JobDirectoryOptions {
 /** The directory that holds the job directories (tmp_dir) has to exist: where it does not, its file system is missing. */
 export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): JobFiles {
   const warnOnce = once(log);
+  const whileThere = createWhileThere(clock);
   const short = <T>(act: string, dir: string, work: () => Promise<T>) =>
-    onDisk(act, dir, () => answeredWithin(clock, shortActTimeoutMs, dir, work()));
+    onDisk(act, dir, () => answeredWithin(clock, shortActTimeoutMs, dir, work));
+  const long = <T>(act: string, dir: string, work: (progress: Progress) => Promise<T>) =>
+    onDisk(act, dir, () => answeredWithin(clock, stepTimeoutMs, dir, work));
   return {
     create: (dir, owner) => short("make", dir, () => create(dir, owner)),
-    writeControl: (dir, files) => short("write to", dir, () => writeControl(dir, files)),
-    writeInput: (dir, row, body) => onDisk("write an input to", dir, () => writeInput(dir, row, body)),
-    hasInput: (dir, row) => onDisk("look for an input in", dir, () => hasInput(dir, row)),
+    writeControl: (dir, files) =>
+      short("write to", dir, () => whileThere(dir, controlDirectory, () => writeControl(dir, files))),
+    writeInput: (dir, row, body) =>
+      long("write an input to", dir, (progress) =>
+        whileThere(dir, controlDirectory, () => writeInput(dir, row, body, progress)),
+      ),
+    hasInput: (dir, row) =>
+      long("look for an input in", dir, (progress) => whileThere(dir, ".", () => hasInput(dir, row, progress))),
     receipts: (run) => short("read receipts in", run.dir, () => receipts(run, warnOnce(run.dir))),
+    closeLease: (run) =>
+      short("close the lease in", run.dir, () => orNothing(run.dir, () => closeLease(run), { is: "closed" })),
     list: (dir, outputDir, role) =>
-      onDisk(`list ${role} files of`, dir, () => {
-        const find = () => findFiles({ dir, outputDir, role, warn: warnOnce(dir) });
-        return role === "log" ? unlessGone(dir, find, []) : find();
+      long(`list ${role} files of`, dir, (progress) => {
+        const find = () => findFiles({ dir, outputDir, role, warn: warnOnce(dir), progress });
+        return role === "log" ? orNothing(dir, find, []) : whileThere(dir, outputDir, find);
       }),
-    read: (dir, row) => readHeldStill(row, () => onDisk("read from", dir, () => openRow(dir, row))),
+    read: (dir, row) =>
+      readHeldStill(row, {
+        open: () => whileThere(dir, ".", () => openRow(dir, row)),
+        within: (work) => long("read from", dir, work),
+      }),
     stderrTail: (dir, schedulerId, lines) =>
-      short("read stderr in", dir, () => unlessGone(dir, () => stderrTail(dir, schedulerId, lines), [])),
-    remove: (dir) => onDisk("remove", dir, () => removeJobDirectory(dir, state)),
+      short("read stderr in", dir, () => orNothing(dir, () => stderrTail(dir, schedulerId, lines), [])),
+    remove: (dir) => long("remove", dir, (progress) => removeJobDirectory(dir, state, progress)),
   };
 }
 
@@ -109,6 +127,7 @@ function writeInput(
   dir: string,
   row: FileRow,
   body: ReadableStream<Uint8Array>,
+  progress: Progress,
 ): Promise<{ bytes: number; sha256: string }> {
   const { parents, name } = placeOf(row);
   return withDirectory(dir, [controlDirectory], (control) =>
@@ -116,41 +135,27 @@ function writeInput(
       dir,
       parents,
       (directory) =>
-        writeWhole({ control, temporary: `.input.${row.index}.new`, directory, name }, 0o600, (file) =>
-          writeStream(file, body, { what: row.path, bytes: row.bytes, sha256: row.sha256 }),
+        writeWhole(
+          { control, temporary: `.input.${row.index}.new`, directory, name },
+          0o600,
+          (file) => writeStream(file, body, { what: row.path, bytes: row.bytes, sha256: row.sha256 }, progress),
+          progress,
         ),
       { create: true },
     ),
   );
 }
 
-async function hasInput(dir: string, row: FileRow): Promise<boolean> {
+async function hasInput(dir: string, row: FileRow, progress: Progress): Promise<boolean> {
   if (row.sha256 === undefined) return false;
   const file = await openRow(dir, row);
   if (file === null) return false;
   try {
     if ((await file.stat()).size !== row.bytes) return false;
-    return (await hashFile(file, row.path)).sha256 === row.sha256;
+    return (await hashFile(file, row.path, progress)).sha256 === row.sha256;
   } finally {
     await file.close();
   }
-}
-
-/** Somebody removed it. Where what should hold it is missing too, its file system is not mounted: that throws. */
-async function isGone(dir: string): Promise<boolean> {
-  try {
-    await stat(dir);
-    return false;
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-    await stat(dirname(dir));
-    return true;
-  }
-}
-
-/** A run whose directory is gone has no logs, and its end can still be told. */
-async function unlessGone<T>(dir: string, look: () => Promise<T>, nothing: T): Promise<T> {
-  return (await isGone(dir)) ? nothing : look();
 }
 
 async function receipts(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
@@ -166,6 +171,23 @@ async function receipts(run: RunRef, warn: (message: string) => void): Promise<R
   } catch (error) {
     if (errnoOf(error) !== "ENOENT") throw error;
     return { directory: true, ...nothing };
+  }
+}
+
+function closeLease(run: RunRef): ReturnType<JobFiles["closeLease"]> {
+  return withDirectory(run.dir, [controlDirectory], async (control) => {
+    const name = `lease.${run.attempt}`;
+    await linkUnlessThere(control, name, "closed");
+    return holderOf(await linkTarget(control, name));
+  });
+}
+
+async function linkUnlessThere(directory: FileHandle, name: string, target: string): Promise<void> {
+  try {
+    await symlink(target, entry(directory, name));
+    await syncDirectory(directory);
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
   }
 }
 

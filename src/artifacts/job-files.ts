@@ -19,7 +19,7 @@ export interface JobFiles {
   /** Writes files of ours below `.emx2/`, whole or not at all, fsynced; `mode` 0600 unless executable. */
   writeControl(dir: string, files: readonly ControlFile[]): Promise<void>;
   /**
-   * Streams an input file to its row's place: temporary file beside the target, hashed on the way, fsynced,
+   * Streams an input file to its row's place: written under a temporary name in `.emx2/`, hashed on the way, fsynced,
    * renamed. Throws IntegrityError where size or hash differ from the row's.
    */
   writeInput(dir: string, row: FileRow, body: ReadableStream<Uint8Array>): Promise<{ bytes: number; sha256: string }>;
@@ -27,6 +27,11 @@ export interface JobFiles {
   hasInput(dir: string, row: FileRow): Promise<boolean>;
   /** Receipts of one attempt. Reading nothing because the directory is not reachable is not the same as an empty directory. */
   receipts(run: RunRef): Promise<Receipts>;
+  /**
+   * Takes the run's attempt for nobody (`lease.<attempt>` -> `closed`), unless a run has it: from then on none can start.
+   * Where the directory is gone there is nothing that a run could take.
+   */
+  closeLease(run: RunRef): Promise<{ readonly is: "closed" } | { readonly is: "held"; readonly schedulerId: string }>;
   /** Regular files of the outcome's output directory, split into outputs and logs, each hashed; size and mtime held still. */
   list(dir: string, outputDir: string, role: "output" | "log"): Promise<readonly FileRow[]>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */

@@ -5,7 +5,7 @@
  */
 import { constants } from "node:fs";
 import { type FileHandle, lstat, mkdir, open } from "node:fs/promises";
-import { errnoOf } from "./storage-fault.ts";
+import { errnoOf } from "../errors.ts";
 
 const asDirectory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** Without O_NONBLOCK a FIFO named like an output would hang the open for ever, and a thread of the pool with it. */

@@ -4,9 +4,9 @@
  */
 import { type FileHandle, link } from "node:fs/promises";
 import * as v from "valibot";
+import { errnoOf } from "../errors.ts";
 import type { Owner } from "./job-files.ts";
 import { entry, readSmallFile } from "./no-follow.ts";
-import { errnoOf } from "./storage-fault.ts";
 import { removeIfThere, syncDirectory, writeAll, writeWhole } from "./whole-file.ts";
 
 export const ownerFile = "owner";

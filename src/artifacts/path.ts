@@ -13,7 +13,7 @@ export const maxDepth = 64;
 /** EMX2's column, in characters; EMX2 of 2026-02 takes 255 and says so itself. */
 const maxServerPathChars = 1024;
 
-export type PathCheck = { readonly ok: readonly string[] } | { readonly refused: string };
+type PathCheck = { readonly ok: readonly string[] } | { readonly refused: string };
 
 /** The segments of a path that a server gave, or why it may not be written here. Backslashes and newlines are legal. */
 export function checkArtifactPath(path: string): PathCheck {
@@ -61,19 +61,6 @@ export function checkOutputName(name: Uint8Array): { readonly ok: string } | { r
   }
   if (path.length > maxServerPathChars) return refused(path, `is longer than ${maxServerPathChars} characters`);
   return { ok: path };
-}
-
-/** Only ids of UUID's shape become names of directories. */
-export function isSafeId(id: string): boolean {
-  return /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(id);
-}
-
-export function checkJobId(id: string): PathCheck {
-  return isSafeId(id) ? { ok: [id] } : refused(id, "is not a job id (UUID)");
-}
-
-export function checkArtifactId(id: string): PathCheck {
-  return isSafeId(id) ? { ok: [id] } : refused(id, "is not an artifact id (UUID)");
 }
 
 function refused(name: string, why: string): { readonly refused: string } {

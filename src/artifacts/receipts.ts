@@ -17,7 +17,7 @@ export const maxReceiptBytes = 64 * 1024;
 const maxTwins = 1000;
 
 /** How `.emx2/` is looked at: the names in it, and one entry of it (null: gone). */
-export interface ControlView {
+interface ControlView {
   readonly names: readonly string[];
   link(name: string): Promise<string | null>;
   file(name: string): Promise<{ readonly text: string } | { readonly unreadable: string } | null>;
@@ -51,6 +51,12 @@ const Exit = v.object({
   oom_kill: v.nullable(count),
 });
 const Done = v.object({ ...head, exit: exitCode, manifest_sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
+
+/** Whether a run has the attempt. What names no run (`closed`, or a job's own doing) keeps every run from it as well. */
+export function holderOf(lease: string | null): { is: "closed" } | { is: "held"; schedulerId: string } {
+  const held = lease !== null && lease !== closed && schedulerId.test(lease);
+  return held ? { is: "held", schedulerId: lease } : { is: "closed" };
+}
 
 type Receipt = v.GenericSchema<unknown, { attempt: string; job: string; restart: number }>;
 

@@ -4,11 +4,11 @@
  */
 import { constants } from "node:fs";
 import { chmod, type FileHandle, lstat, open, readdir, rmdir, unlink } from "node:fs/promises";
-import { StorageError } from "../errors.ts";
+import { errnoOf, StorageError } from "../errors.ts";
 import { controlDirectory } from "./manifest.ts";
 import { entry, openDirectory } from "./no-follow.ts";
 import { describe, type Ownership, ownerFile, readOwner } from "./owner.ts";
-import { errnoOf } from "./storage-fault.ts";
+import type { Progress } from "./storage-fault.ts";
 
 /** Linux's O_PATH, which node:fs does not name: a handle on a directory that may not be read. */
 const asPlace = 0o10000000 | constants.O_DIRECTORY | constants.O_NOFOLLOW;
@@ -16,7 +16,7 @@ const asPlace = 0o10000000 | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 const maxRemovalDepth = 200;
 
 /** Throws a permanent StorageError where the directory is not the given state's. Gone already is fine. */
-export async function removeJobDirectory(dir: string, state: string): Promise<void> {
+export async function removeJobDirectory(dir: string, state: string, progress: Progress): Promise<void> {
   let root: FileHandle;
   try {
     root = await openDirectory(dir);
@@ -26,8 +26,8 @@ export async function removeJobDirectory(dir: string, state: string): Promise<vo
   }
   try {
     if (await owned(root, dir, state)) {
-      await removeBelow(root, 1, new Set([controlDirectory]));
-      await removeControl(root);
+      await removeBelow(root, 1, new Set([controlDirectory]), progress);
+      await removeControl(root, progress);
     }
   } finally {
     await root.close();
@@ -71,11 +71,11 @@ async function isShell(root: FileHandle): Promise<boolean> {
   }
 }
 
-async function removeControl(root: FileHandle): Promise<void> {
+async function removeControl(root: FileHandle, progress: Progress): Promise<void> {
   const path = entry(root, controlDirectory);
   const control = await openDirectory(path);
   try {
-    await removeBelow(control, 2, new Set([ownerFile]));
+    await removeBelow(control, 2, new Set([ownerFile]), progress);
     // A file that is still open somewhere stays as .nfs…: then the owner file has to stay as well, for the next try.
     const left = (await readdir(entry(control, "."))).filter((name) => name !== ownerFile);
     const [busy] = left;
@@ -89,9 +89,15 @@ async function removeControl(root: FileHandle): Promise<void> {
   await rmdir(path);
 }
 
-async function removeBelow(directory: FileHandle, depth: number, keep: ReadonlySet<string>): Promise<void> {
+async function removeBelow(
+  directory: FileHandle,
+  depth: number,
+  keep: ReadonlySet<string>,
+  progress: Progress,
+): Promise<void> {
   for (const name of await readdir(entry(directory, "."), { encoding: "buffer" })) {
     if (keep.has(name.toString())) continue;
+    progress.step();
     const path = entry(directory, name);
     if (!(await lstat(path)).isDirectory()) {
       await unlink(path);
@@ -100,7 +106,7 @@ async function removeBelow(directory: FileHandle, depth: number, keep: ReadonlyS
     if (depth >= maxRemovalDepth) throw tooDeep(name.toString());
     const inner = await openWritable(path);
     try {
-      await removeBelow(inner, depth + 1, new Set());
+      await removeBelow(inner, depth + 1, new Set(), progress);
     } finally {
       await inner.close();
     }

@@ -4,13 +4,14 @@
  * a log that can not be taken is left out with a warning, since the others may say why the job failed.
  */
 import { type FileHandle, readdir } from "node:fs/promises";
-import { StorageError } from "../errors.ts";
+import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow, UploadRole } from "../job/effect.ts";
 import { hashFile } from "./file-content.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
+import { orNothing } from "./missing.ts";
 import { entry, openRegular, withDirectory } from "./no-follow.ts";
 import { quote } from "./path.ts";
-import { errnoOf } from "./storage-fault.ts";
+import type { Progress } from "./storage-fault.ts";
 import { walk } from "./walk.ts";
 
 const maxNamesInWarning = 5;
@@ -22,6 +23,7 @@ interface Search {
   /** Owner of the job directory. Not our own uid: network file systems may show another for what we make. */
   readonly uid: number;
   readonly warn: (message: string) => void;
+  readonly progress: Progress;
 }
 
 export async function findFiles(search: Omit<Search, "uid">): Promise<FileRow[]> {
@@ -30,7 +32,8 @@ export async function findFiles(search: Omit<Search, "uid">): Promise<FileRow[]>
   const full = { ...search, uid };
   const found: FoundFile[] = [];
   if (role === "log") {
-    await withDirectory(dir, [controlDirectory], (control) => collectRunLogs(full, control, found));
+    const collectLogs = () => withDirectory(dir, [controlDirectory], (control) => collectRunLogs(full, control, found));
+    await orNothing(dir, collectLogs, undefined);
   }
   try {
     await withDirectory(dir, [outputDir], (output) => collectResults(full, output, found));
@@ -43,7 +46,6 @@ export async function findFiles(search: Omit<Search, "uid">): Promise<FileRow[]>
 /** The output directory can not be entered: what the run's own logs do not mind, and outputs may have to wait for. */
 function outputDirectoryOut(search: Search, error: unknown): void {
   const code = errnoOf(error);
-  // A network file system can be late to show it.
   if (code === "ENOENT" && search.role === "log") return;
   if (code !== "ENOTDIR" && code !== "EACCES") throw error;
   refuse(search, search.outputDir, `the output directory can not be opened (${code})`);
@@ -59,6 +61,7 @@ async function collectResults(search: Search, output: FileHandle, found: FoundFi
   const leftOut: string[] = [];
   let leftOutCount = 0;
   for await (const walked of walk(output)) {
+    search.progress.step();
     if (walked.is === "left out") {
       leftOutCount += 1;
       if (leftOut.length < maxNamesInWarning) leftOut.push(`${quote(walked.path)} (${walked.why})`);
@@ -99,7 +102,7 @@ async function collect(
     // A hard link to a file of somebody else's would otherwise be uploaded as if it were the job's.
     const { uid } = await file.stat();
     if (uid !== search.uid) return refuse(search, as.path, `it belongs to another user (uid ${uid})`);
-    found.push({ ...as, ...(await hashFile(file, as.path)) });
+    found.push({ ...as, ...(await hashFile(file, as.path, search.progress)) });
   } finally {
     await file.close();
   }

@@ -10,10 +10,10 @@ import type { FileRow } from "../job/effect.ts";
 import type { InputRef } from "../job/job.ts";
 import type { JobFiles } from "./job-files.ts";
 import { contentHash, sumBytes } from "./manifest.ts";
-import { checkArtifactId, checkArtifactPath, findCollision, quote } from "./path.ts";
+import { checkArtifactPath, findCollision, quote } from "./path.ts";
 
 export type Refused = { readonly is: "refused"; readonly cause: string };
-export type Listed = { readonly is: "ok"; readonly rows: readonly FileRow[]; readonly bytes: number } | Refused;
+type Listed = { readonly is: "ok"; readonly rows: readonly FileRow[]; readonly bytes: number } | Refused;
 
 /** Of one job, over all its inputs. */
 const maxInputFiles = 1_000_000;
@@ -44,8 +44,6 @@ export async function listInputs(client: Emx2Client, inputs: readonly InputRef[]
 }
 
 async function listInput(client: Emx2Client, id: string, maxFiles: number, call: Call): Promise<Files | Refused> {
-  const checked = checkArtifactId(id);
-  if ("refused" in checked) return refused(`input artifact ${checked.refused}`);
   const artifact = await client.readArtifact(id, call);
   const unusable = whyUnusable(artifact);
   if (artifact === null || unusable !== null) return refused(`input artifact ${id} ${unusable}`);
@@ -134,6 +132,8 @@ export async function stageFile(
       const { bytes } = await files.writeInput(dir, row, download.body);
       return { is: "ok", bytes };
     } catch (error) {
+      // Storage that refuses before a byte was read: nobody else lets go of the answer. One that was read is cancelled.
+      if (!download.body.locked) await download.body.cancel(error);
       if (!(error instanceof IntegrityError)) throw error;
       throwIfNotTheFile(error, artifactId, row, download.sha256);
       const { what, expected, actual } = error.mismatch;

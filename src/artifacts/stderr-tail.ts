@@ -1,9 +1,9 @@
 /** The end of a run's stderr, for reports: of the container if it said anything, else of the batch script. */
 import type { FileHandle } from "node:fs/promises";
+import { errnoOf } from "../errors.ts";
 import { openRegular } from "./no-follow.ts";
-import { errnoOf } from "./storage-fault.ts";
 
-export const maxTailBytes = 64 * 1024;
+const maxTailBytes = 64 * 1024;
 
 /** Names in `.emx2/` where the run's stderr may be, the more telling first. */
 export function stderrNames(schedulerId: string | undefined): string[] {

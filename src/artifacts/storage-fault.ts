@@ -3,7 +3,7 @@
  * there is one, the remedy. And how long an answer is waited for: a dead NFS server answers nothing at all, for ever.
  */
 import type { Clock } from "../clock.ts";
-import { StorageError } from "../errors.ts";
+import { errnoOf, StorageError } from "../errors.ts";
 
 const meaning: Readonly<Record<string, string>> = {
   ENOSPC: "no space is left on the file system",
@@ -21,32 +21,69 @@ export async function onDisk<T>(act: string, path: string, work: () => Promise<T
   try {
     return await work();
   } catch (error) {
-    const code = error instanceof StorageError ? null : errnoOf(error);
-    if (code === null) throw error;
+    const code = error instanceof StorageError ? undefined : errnoOf(error);
+    if (code === undefined) throw error;
     const message = `can not ${act} ${path}: ${meaning[code] ?? "the file system refused"} (${code})`;
     throw new StorageError(message, { code, syscall: act, path }, { cause: error });
   }
 }
 
-/** For short acts only: what has not answered in `timeoutMs` counts as unreachable (it may still happen, harmlessly). */
-export async function answeredWithin<T>(clock: Clock, timeoutMs: number, path: string, work: Promise<T>): Promise<T> {
+/** What an act that takes longer tells of itself. */
+export interface Progress {
+  /** The file system has answered once more. Throws when the act has been given up, so that it goes no further. */
+  step(): void;
+  /** Waits for something that is not the file system, and is bounded elsewhere. */
+  elsewhere<T>(wait: Promise<T>): Promise<T>;
+}
+
+/**
+ * Gives up where no answer came for `timeoutMs` (noticed within twice that): neither a result nor a step. What was asked
+ * may still happen, and has to be harmless then.
+ */
+export async function answeredWithin<T>(
+  clock: Clock,
+  timeoutMs: number,
+  path: string,
+  work: (progress: Progress) => Promise<T>,
+): Promise<T> {
   let callOff = () => {};
+  let moved = false;
+  let elsewhere = 0;
+  let silent: StorageError | undefined;
   const silence = new Promise<never>((_, reject) => {
-    callOff = clock.timer(timeoutMs, () => {
-      const seconds = Math.round(timeoutMs / 1000);
-      const message = `the file system of ${path} has not answered for ${seconds} s`;
-      reject(new StorageError(message, { code: "ETIMEDOUT", syscall: "wait for", path }));
-    });
+    const watch = () => {
+      if (!moved && elsewhere === 0) {
+        silent = unanswered(timeoutMs, path);
+        return reject(silent);
+      }
+      moved = false;
+      callOff = clock.timer(timeoutMs, watch);
+    };
+    callOff = clock.timer(timeoutMs, watch);
   });
+  const progress: Progress = {
+    step() {
+      if (silent) throw silent;
+      moved = true;
+    },
+    async elsewhere(wait) {
+      elsewhere += 1;
+      try {
+        return await wait;
+      } finally {
+        elsewhere -= 1;
+        moved = true;
+      }
+    },
+  };
   try {
-    return await Promise.race([work, silence]);
+    return await Promise.race([work(progress), silence]);
   } finally {
     callOff();
   }
 }
 
-/** The system's word for what went wrong, or null where it was not the system. */
-export function errnoOf(error: unknown): string | null {
-  if (!(error instanceof Error) || !("code" in error) || !("syscall" in error)) return null;
-  return typeof error.code === "string" ? error.code : null;
+function unanswered(timeoutMs: number, path: string): StorageError {
+  const message = `the file system of ${path} has not answered for ${Math.round(timeoutMs / 1000)} s`;
+  return new StorageError(message, { code: "ETIMEDOUT", syscall: "wait for", path });
 }

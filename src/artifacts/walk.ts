@@ -5,14 +5,14 @@
  */
 import type { Stats } from "node:fs";
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
+import { errnoOf } from "../errors.ts";
 import { entry, openDirectory } from "./no-follow.ts";
 import { checkOutputName, maxDepth } from "./path.ts";
-import { errnoOf } from "./storage-fault.ts";
 
 /** Files, links and directories together; some 300 MB of rows. */
-export const maxEntries = 1_000_000;
+const maxEntries = 1_000_000;
 
-export type Walked =
+type Walked =
   /** `directory` is open until the next one is asked for. */
   | { readonly is: "file"; readonly directory: FileHandle; readonly name: string; readonly path: string }
   | { readonly is: "left out"; readonly path: string; readonly why: string }

@@ -6,9 +6,9 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
-import { IntegrityError } from "../errors.ts";
+import { errnoOf, IntegrityError } from "../errors.ts";
 import { entry } from "./no-follow.ts";
-import { errnoOf } from "./storage-fault.ts";
+import type { Progress } from "./storage-fault.ts";
 
 const asNew = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
@@ -22,7 +22,12 @@ export interface Place {
 }
 
 /** Lets `fill` write the file, and puts it in its place only when that, and bringing it to disk, went well. */
-export async function writeWhole<T>(place: Place, mode: number, fill: (file: FileHandle) => Promise<T>): Promise<T> {
+export async function writeWhole<T>(
+  place: Place,
+  mode: number,
+  fill: (file: FileHandle) => Promise<T>,
+  progress?: Progress,
+): Promise<T> {
   const temporary = entry(place.control, place.temporary);
   await removeIfThere(temporary);
   try {
@@ -34,6 +39,7 @@ export async function writeWhole<T>(place: Place, mode: number, fill: (file: Fil
     } finally {
       await file.close();
     }
+    progress?.step(); // given up meanwhile: what lies at the temporary name may be another try's
     await rename(temporary, entry(place.directory, place.name));
     await syncDirectory(place.directory);
     return filled;
@@ -52,18 +58,20 @@ export async function writeStream(
   file: FileHandle,
   body: ReadableStream<Uint8Array>,
   expected: { readonly what: string; readonly bytes: number; readonly sha256?: string | undefined },
+  progress: Progress,
 ): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash("sha256");
   let bytes = 0;
   const reader = body.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await progress.elsewhere(reader.read());
       if (done) break;
       bytes += value.length;
       if (bytes > expected.bytes) break; // whatever else would come: it is not the file, and the disk is not endless
       hash.update(value);
       await writeAll(file, value);
+      progress.step();
     }
   } finally {
     await reader.cancel().catch(() => undefined); // a stream that broke has told so in read()

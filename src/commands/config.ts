@@ -1,8 +1,7 @@
 /** `config show` and `config schema`: what holds, and what could be said. Neither opens the secret's file. */
 import { homedir } from "node:os";
 import { defineCommand } from "citty";
-import { effectiveYaml } from "../config/effective.ts";
-import { configJsonSchema } from "../config/json-schema.ts";
+import { configJsonSchema, effectiveYaml } from "../config/effective.ts";
 import { loadWhole } from "../config/load.ts";
 import { globals, logFor, warnOf } from "./globals.ts";
 

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { defineCommand } from "citty";
+import { onDisk } from "../artifacts/storage-fault.ts";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { Secret } from "../config/secret.ts";
@@ -14,7 +15,7 @@ import { type ServedEmulator, serve } from "../emulator/serve.ts";
 import { addArtifact, addJob, addWorkerCredential } from "../emulator/submitter.ts";
 import type { Profile } from "../job/profile.ts";
 import { isTerminal } from "../job/status.ts";
-import { createLifeView, timeInEach } from "../view/life.ts";
+import { createLifeView, timeIn } from "../view/life.ts";
 import { type Colors, colorsOf, table } from "../view/lines.ts";
 import { type DemoJob, demoJobs } from "./demo-jobs.ts";
 import { type Verdict, verdictOf } from "./demo-verdict.ts";
@@ -44,7 +45,7 @@ export const demo = defineCommand({
   },
   async run({ args, data }) {
     if (!args.slurm && (args.partition || args.account)) throw new UsageError("--partition and --account need --slurm");
-    const dir = workDirectory(args.dir, args.slurm === true);
+    const dir = await workDirectory(args.dir, args.slurm === true);
     // A proxy of the site's would be asked for 127.0.0.1 otherwise.
     process.env["NO_PROXY"] = [process.env["NO_PROXY"], "127.0.0.1"].filter(Boolean).join(",");
     const emx2 = await serve({ clock: systemClock });
@@ -115,7 +116,6 @@ function configOf(baseUrl: string, secret: string, dir: string, args: Play["args
       workerId,
       authMode: "hmac",
       secret: { kind: "inline", secret: new Secret(secret) },
-      allowInsecureHttp: false,
     },
     worker: {
       pollIntervalMs: args.slurm ? slurmPollIntervalMs : pollIntervalMs,
@@ -130,7 +130,7 @@ function configOf(baseUrl: string, secret: string, dir: string, args: Play["args
     },
     slurm: { maxSubmissionsPerMinute: 60 },
     profiles: demoJobs.map((job) => profileOf(job, dir, args)),
-    apptainer: { command: "apptainer", binds: [], tmpDir: join(dir, "jobs"), posixRoots: [] },
+    apptainer: { command: "apptainer", binds: [], tmpDir: join(dir, "jobs") },
   };
 }
 
@@ -155,24 +155,26 @@ function profileOf(job: DemoJob, dir: string, { partition, account }: Play["args
 }
 
 /** With Slurm the nodes must see it: below home unless told otherwise. */
-function workDirectory(dir: string | undefined, slurm: boolean): string {
+function workDirectory(dir: string | undefined, slurm: boolean): Promise<string> {
   const parent = dir === undefined ? (slurm ? homedir() : tmpdir()) : resolve(dir);
-  mkdirSync(parent, { recursive: true });
-  const made = mkdtempSync(join(parent, "emx2-hpc-demo-"));
-  mkdirSync(join(made, "jobs"), { mode: 0o700 });
-  return made;
+  return onDisk("make a directory for the demo in", parent, async () => {
+    mkdirSync(parent, { recursive: true });
+    const made = mkdtempSync(join(parent, "emx2-hpc-demo-"));
+    mkdirSync(join(made, "jobs"), { mode: 0o700 });
+    return made;
+  });
 }
 
+/** Narrow enough for 80 columns. */
 function resultTable(verdicts: readonly Verdict[], colors: Colors): string {
-  const header = ["job", "status", "output", "hash verified", "time in each state"];
+  const passed = ["PENDING", "CLAIMED", "SUBMITTED", "STARTED"] as const;
   const rows = verdicts.map(({ name, job, status, output, verified }) => [
     name,
     status,
-    output ? `${output.files.size} file(s), ${output.sizeBytes ?? 0} bytes` : "none",
-    output ? (verified ? "yes" : "NO") : "-",
-    timeInEach(job.transitions),
+    output ? `${output.sizeBytes ?? 0} B, ${verified ? "verified" : "WRONG"}` : "none",
+    ...passed.map((each) => timeIn(each, job.transitions)),
   ]);
-  return table(header, rows, colors);
+  return table(["job", "status", "output, hash", ...passed], rows, colors);
 }
 
 function report(verdicts: readonly Verdict[], dir: string, slurm: boolean): number {

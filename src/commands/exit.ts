@@ -1,5 +1,5 @@
 /** Exit codes, and which error ends in which. Source: sysexits.h where it has a word for it. */
-import { ApiError, ConfigError, NetworkError, StateError, StorageError } from "../errors.ts";
+import { ApiError, ConfigError, NetworkError, StateError, StorageError, SubprocessError } from "../errors.ts";
 import { escapeText } from "../log.ts";
 import { UsageError } from "./usage.ts";
 
@@ -16,6 +16,8 @@ export const exitCodes = {
   held: 75,
   /** The configuration can not be used. */
   configuration: 78,
+  /** Nobody reads what we print: the shell's code for SIGPIPE. */
+  unread: 141,
 } as const;
 
 const stateExit: Readonly<Record<StateError["state"]["reason"], number>> = {
@@ -37,9 +39,10 @@ export function ended(signal: StopSignal): number {
 
 export function explain(error: unknown): { readonly code: number; readonly text: string } {
   if (error instanceof UsageError)
-    return { code: exitCodes.usage, text: `emx2-hpc-daemon: ${error.message}\nTry: emx2-hpc-daemon --help` };
+    return { code: exitCodes.usage, text: `${lines(error.message)}\nTry: emx2-hpc-daemon --help` };
   if (error instanceof ConfigError) return { code: exitCodes.configuration, text: lines(error.message) };
   if (error instanceof StateError) return { code: stateExit[error.state.reason], text: lines(error.message) };
+  if (error instanceof SubprocessError) return { code: exitCodes.failed, text: lines(error.message) };
   if (error instanceof StorageError) return { code: exitCodes.failed, text: lines(error.message) };
   if (error instanceof NetworkError) return { code: exitCodes.unavailable, text: lines(error.message) };
   if (error instanceof ApiError) {

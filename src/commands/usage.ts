@@ -24,7 +24,7 @@ export function resolveCommand(root: CommandDef, argv: readonly string[]): Resol
     const known = Object.keys(command.subCommands).join(", ");
     const word = positionals(command, rest)[0]?.value;
     throw new UsageError(
-      word === undefined ? `${name} needs a command: ${known}` : `unknown command "${word}" (${known})`,
+      word === undefined ? `${name} needs a command: ${known}` : `${name}: unknown command "${word}" (${known})`,
     );
   }
   const rawArgs = checkArguments(command, name, rest);
@@ -72,7 +72,9 @@ function checkArguments(command: CommandDef, name: string, argv: readonly string
       throw new UsageError(`${name}: unexpected argument "${found.positionals[wanted.length]}"`);
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    // Node goes on with advice on positional arguments, which these commands do not take.
+    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split(". ");
+    throw new UsageError(`${name}: ${reason}`);
   }
   return [...argv];
 }

@@ -2,7 +2,6 @@
 import * as v from "valibot";
 import type { ConfigProblem } from "../errors.ts";
 import { type Document, dotted, type Path } from "./document.ts";
-import { nearestName } from "./nearest-name.ts";
 import type { Places } from "./places.ts";
 import { excerpt } from "./printable.ts";
 import { type Block, blockOf, type Fault, ruleFaults } from "./rules.ts";
@@ -103,4 +102,31 @@ function located({ path, message, hint }: Fault, document: Document): ConfigProb
 function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {
   const unique = new Map(problems.map((problem) => [JSON.stringify(problem), problem]));
   return [...unique.values()].sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+}
+
+/** The name that somebody who wrote `given` most likely meant; undefined where none is near: a guess would mislead. */
+export function nearestName(given: string, names: readonly string[]): string | undefined {
+  if (given.length > longestNameChars) return undefined;
+  const far = Math.max(2, Math.floor(given.length / 3));
+  const ranked = names
+    .map((name) => ({ name, distance: editDistance(given.toLowerCase().replaceAll("-", "_"), name) }))
+    .filter(({ distance }) => distance <= far)
+    .sort((a, b) => a.distance - b.distance);
+  return ranked[0]?.name;
+}
+
+const longestNameChars = 100;
+
+/** Letters that have to be put in, left out or replaced (Levenshtein), row by row. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (const [i, letter] of [...from].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...to].entries()) {
+      const replaced = (row[j] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
 }

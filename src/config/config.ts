@@ -17,8 +17,6 @@ export interface Config {
   readonly apptainer: ApptainerSettings & {
     /** Job directories are made here. */
     readonly tmpDir: string;
-    /** Where posix inputs may lie, beside the host sides of the binds. */
-    readonly posixRoots: readonly string[];
   };
   /** What is accepted and better put right. */
   readonly warnings: readonly ConfigProblem[];
@@ -32,7 +30,6 @@ export interface Emx2Settings {
   readonly secret: SecretSource;
   /** Authorities in PEM, added to the system's. */
   readonly caFile?: string;
-  readonly allowInsecureHttp: boolean;
 }
 
 export interface WorkerSettings {
@@ -49,8 +46,6 @@ export interface WorkerSettings {
 }
 
 export interface SlurmSettings {
-  readonly defaultPartition?: string;
-  readonly defaultAccount?: string;
   readonly binDir?: string;
   readonly maxSubmissionsPerMinute: number;
 }

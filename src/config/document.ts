@@ -15,8 +15,9 @@ import {
   type YAMLSeq,
 } from "yaml";
 import type { ConfigProblem } from "../errors.ts";
+import { escapeText } from "../log.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
-import { excerpt, printable, unprintable } from "./printable.ts";
+import { excerpt, unprintable } from "./printable.ts";
 
 export type Plain = null | boolean | number | string | readonly Plain[] | { readonly [key: string]: Plain };
 export type Path = readonly (string | number)[];
@@ -30,7 +31,7 @@ export interface Document {
   isFaulty(path: Path): boolean;
 }
 
-export const maxFileChars = 1_000_000;
+const maxFileChars = 1_000_000;
 const maxDepth = 20;
 const maxValues = 20_000;
 const maxSyntaxProblems = 10;
@@ -43,7 +44,7 @@ export function parseYaml(text: string, env: Environment): Document {
   const parsed = parseDocument(text, { ...options, lineCounter: lines });
   const walk = new Walk(env, lines, (alias) => (isAlias(alias) ? alias.resolve(parsed) : undefined));
   for (const fault of [...parsed.errors, ...parsed.warnings].slice(0, maxSyntaxProblems)) {
-    walk.tell([], `not valid YAML: ${printable(fault.message)}`, undefined, fault.pos[0]);
+    walk.tell([], `not valid YAML: ${escapeText(fault.message)}`, undefined, fault.pos[0]);
   }
   if (parsed.directives?.yaml.explicit && parsed.directives.yaml.version !== "1.2") {
     walk.tell([], "must be YAML 1.2", "leave the %YAML line out", 0);
@@ -128,7 +129,7 @@ class Walk {
   #scalar(value: unknown, path: Path): Plain {
     if (typeof value === "string") {
       const { text, faults } = interpolate(value, this.env);
-      for (const { message, hint } of faults) this.tell(path, printable(message), hint);
+      for (const { message, hint } of faults) this.tell(path, escapeText(message), hint);
       return text;
     }
     if (value === null || typeof value === "number" || typeof value === "boolean") return value;
@@ -186,7 +187,7 @@ export function dotted(path: Path): string {
   return path
     .map((step, index) => {
       if (typeof step === "number") return `[${step}]`;
-      const key = /^[A-Za-z_]\w*$/.test(step) ? step : printable(JSON.stringify(step));
+      const key = /^[A-Za-z_]\w*$/.test(step) ? step : escapeText(JSON.stringify(step));
       return index === 0 ? key : `.${key}`;
     })
     .join("");

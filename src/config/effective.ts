@@ -2,13 +2,16 @@
  * A configuration as YAML again: what holds, defaults marked as such, paths in full, the secret hidden. But for the
  * secret it loads back to the same.
  */
+
+import { toJsonSchema } from "@valibot/to-json-schema";
 import { Document, isMap, isNode, isPair, isScalar, isSeq, visit } from "yaml";
 import type { Profile } from "../job/profile.ts";
+import { escapeText } from "../log.ts";
 import type { Plain } from "./document.ts";
 import type { LoadedConfig } from "./load.ts";
-import { printable } from "./printable.ts";
 import { blockOf } from "./rules.ts";
 import type { ProfileSettings } from "./schema.ts";
+import { schemaFor } from "./schema.ts";
 
 export function effectiveYaml({ config, settings, written }: LoadedConfig): string {
   const { state_db: _, ...worker } = settings.worker;
@@ -24,7 +27,7 @@ export function effectiveYaml({ config, settings, written }: LoadedConfig): stri
   const document = new Document(shown, { compat: "yaml-1.1" });
   escapeReferences(document);
   markDefaults(document.contents, written);
-  return `# ${printable(config.file)}\n${document.toString({ lineWidth: 0 })}`;
+  return `# ${escapeText(config.file)}\n${document.toString({ lineWidth: 0 })}`;
 }
 
 function withoutSecret(emx2: object): object {
@@ -64,4 +67,13 @@ function markDefaults(node: unknown, written: Plain | undefined): void {
       pair.value.comment = " default";
     }
   }
+}
+
+/** The configuration's schema as JSON Schema, for editors. What one key means for another is the daemon's alone to check. */
+export function configJsonSchema() {
+  const schema = toJsonSchema(schemaFor({ home: "~", directory: "." }), {
+    typeMode: "input",
+    ignoreActions: ["check", "raw_check"],
+  });
+  return { title: "emx2-hpc-daemon", ...schema };
 }

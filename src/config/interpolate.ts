@@ -5,7 +5,7 @@
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-export interface Interpolated {
+interface Interpolated {
   readonly text: string;
   readonly faults: readonly { readonly message: string; readonly hint: string }[];
 }

@@ -4,18 +4,16 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { ConfigError, type ConfigProblem } from "../errors.ts";
+import { ConfigError, type ConfigProblem, errnoOf } from "../errors.ts";
+import { escapeText } from "../log.ts";
 import { checkDocument } from "./check.ts";
 import type { Config } from "./config.ts";
 import { type Document, dotted, parseYaml } from "./document.ts";
 import type { Environment } from "./interpolate.ts";
-import { printable } from "./printable.ts";
 import { adviceOn, resolveConfig } from "./resolve.ts";
 import type { Settings } from "./schema.ts";
 
-export type { Config } from "./config.ts";
-
-export interface LoadOptions {
+interface LoadOptions {
   /** The file that was asked for (`-c`). */
   readonly path?: string;
   readonly env: Environment;
@@ -41,7 +39,7 @@ export function loadWhole(options: LoadOptions): LoadedConfig {
   const document = parseYaml(readText(file), options.env);
   const { XDG_STATE_HOME: stateHome } = options.env;
   const around = { file, home: options.home, directory: dirname(file), ...(stateHome && { stateHome }) };
-  const inFile = (problem: ConfigProblem): ConfigProblem => ({ ...problem, file: printable(file) });
+  const inFile = (problem: ConfigProblem): ConfigProblem => ({ ...problem, file: escapeText(file) });
   const { settings, problems } = checkDocument(document, around);
   if (settings === undefined) throw new ConfigError(problems.map(inFile));
   const warnings = adviceOn(settings).map(({ path, ...advice }) =>
@@ -61,12 +59,12 @@ export function findConfig({ path, env, home }: LoadOptions): string {
     const file = resolve(asked);
     if (exists(file)) return file;
     const by = path === undefined ? "named by $EMX2_HPC_CONFIG" : "named by -c";
-    throw new ConfigError([{ message: `${printable(file)}, ${by}, does not exist` }]);
+    throw new ConfigError([{ message: `${escapeText(file)}, ${by}, does not exist` }]);
   }
   const usual = [join(home, ".config/emx2-hpc-daemon/config.yaml"), "/etc/emx2-hpc/config.yaml"];
   const found = usual.find(exists);
   if (found !== undefined) return found;
-  const tried = ["-c FILE (not given)", "$EMX2_HPC_CONFIG (not set)", ...usual.map(printable)].join(", ");
+  const tried = ["-c FILE (not given)", "$EMX2_HPC_CONFIG (not set)", ...usual.map(escapeText)].join(", ");
   throw new ConfigError([{ message: `no configuration was found; tried: ${tried}` }]);
 }
 
@@ -76,7 +74,7 @@ function exists(file: string): boolean {
     return statSync(file, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {
     // Bun 1.4.5 throws for a path through a file, where Node says undefined.
-    return !(error instanceof Error && "code" in error && error.code === "ENOTDIR");
+    return errnoOf(error) !== "ENOTDIR";
   }
 }
 
@@ -86,11 +84,11 @@ function readText(file: string): string {
     bytes = readFileSync(file);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([{ file: printable(file), message: `cannot be read: ${printable(reason)}` }]);
+    throw new ConfigError([{ file: escapeText(file), message: `cannot be read: ${escapeText(reason)}` }]);
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new ConfigError([{ file: printable(file), message: "is not UTF-8 text" }]);
+    throw new ConfigError([{ file: escapeText(file), message: "is not UTF-8 text" }]);
   }
 }

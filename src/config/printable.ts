@@ -3,17 +3,14 @@
  * rewrite lines above, or reorder what is read.
  */
 
+import { escapeText } from "../log.ts";
+
 /** C0 and C1 controls, and what turns the direction of writing. */
 export const unprintable = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
-/** The same text with each such character spelt out as `\u001b`. */
-export function printable(text: string): string {
-  return text.replace(new RegExp(unprintable, "gu"), escaped);
-}
-
 /** A path as it can be pasted into a shell. */
 export function shellWord(text: string): string {
-  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${printable(text).replaceAll("'", "'\\''")}'`;
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${escapeText(text).replaceAll("'", "'\\''")}'`;
 }
 
 /** Of a value only as much as tells the reader which one is meant. */
@@ -21,12 +18,8 @@ export function excerpt(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (value === null) return "nothing";
   if (typeof value === "object") return "a block of keys";
-  const text = printable(typeof value === "string" ? JSON.stringify(value) : String(value));
+  const text = escapeText(typeof value === "string" ? JSON.stringify(value) : String(value));
   return text.length > longestExcerptChars ? `${text.slice(0, longestExcerptChars)}…` : text;
 }
 
 const longestExcerptChars = 80;
-
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-}

@@ -1,6 +1,5 @@
 /** One block of `profiles` as the profile that the program works with, Slurm's defaults merged in. */
 import type { HostWorkload, ImageWorkload, Profile } from "../job/profile.ts";
-import { pairOf } from "./profile-key.ts";
 import { keySaying } from "./sbatch-options.ts";
 import type { ProfileSettings, Settings } from "./schema.ts";
 
@@ -37,6 +36,32 @@ export function profileOf(key: string, settings: ProfileSettings, slurm: Setting
     logResidence: settings.log_residence,
     allowedEnvironment: settings.allowed_environment ?? defaultEnvironment(workload),
   };
+}
+
+interface Pair {
+  readonly processor: string;
+  readonly profile: string;
+}
+
+/**
+ * Which (processor, profile) pair of EMX2 a key of `profiles` stands for, or what is wrong with the key. Documentation
+ * writes `processor/profile`, where the processor itself may hold colons and slashes; the server's own code writes
+ * `processor:profile`.
+ */
+export function pairOf(
+  key: string,
+  explicit: { readonly processor?: string; readonly profile?: string },
+): Pair | string {
+  const { processor, profile } = explicit;
+  if (processor !== undefined && profile !== undefined) return { processor, profile };
+  if (processor !== undefined || profile !== undefined) return "needs both processor and profile inside, or neither";
+  const slash = key.lastIndexOf("/");
+  const colons = key.split(":").length - 1;
+  if (slash < 0 && colons > 1) return "has several colons: write processor/profile, so that it is clear where to split";
+  if (slash < 0 && colons === 0) return "must be processor/profile, or have processor and profile inside";
+  const split = slash < 0 ? key.indexOf(":") : slash;
+  const pair = { processor: key.slice(0, split), profile: key.slice(split + 1) };
+  return pair.processor && pair.profile ? pair : "must have a text on both sides of where it is split";
 }
 
 /** Why this version can not run such jobs. */

@@ -3,16 +3,14 @@
  * defaults that hang on other keys are filled in, durations and sizes become numbers.
  */
 import { dirname } from "node:path";
-import { isPlainHttpElsewhere } from "./base-url.ts";
-import { bindOf } from "./bind.ts";
 import type { Config, Emx2Settings, SlurmSettings, WorkerSettings } from "./config.ts";
-import { absolutePath, type Places } from "./places.ts";
+import { absolutePath, bindOf, isPlainHttpElsewhere, type Places } from "./places.ts";
 import { profileOf } from "./profile.ts";
 import { durationMs, sizeBytes } from "./quantities.ts";
 import type { Settings } from "./schema.ts";
 import { Secret, type SecretSource } from "./secret.ts";
 
-export interface Surroundings extends Places {
+interface Surroundings extends Places {
   /** Absolute path of the configuration file. */
   readonly file: string;
   /** $XDG_STATE_HOME, where it is set. */
@@ -33,7 +31,6 @@ export function resolveConfig(settings: Settings, around: Surroundings): Omit<Co
       ...(apptainer.image_tmp_dir !== undefined && { imageTmpDir: apptainer.image_tmp_dir }),
       ...(apptainer.cache_dir !== undefined && { cacheDir: apptainer.cache_dir }),
       tmpDir: apptainer.tmp_dir,
-      posixRoots: apptainer.posix_roots,
     },
   };
 }
@@ -64,7 +61,6 @@ function emx2Settings(emx2: Settings["emx2"]): Emx2Settings {
     authMode: emx2.auth_mode,
     secret: secretSource(emx2),
     ...(emx2.ca_file !== undefined && { caFile: emx2.ca_file }),
-    allowInsecureHttp: emx2.allow_insecure_http,
   };
 }
 
@@ -99,8 +95,6 @@ export function stateDir(worker: Settings["worker"], around: Surroundings): stri
 
 function slurmSettings(slurm: Settings["slurm"]): SlurmSettings {
   return {
-    ...(slurm.default_partition !== undefined && { defaultPartition: slurm.default_partition }),
-    ...(slurm.default_account !== undefined && { defaultAccount: slurm.default_account }),
     ...(slurm.bin_dir !== undefined && { binDir: slurm.bin_dir }),
     maxSubmissionsPerMinute: slurm.max_submissions_per_minute,
   };

@@ -2,10 +2,11 @@
  * What one key means for another: names that exclude each other, keys that need each other, profiles that mean the same
  * pair. It looks at the data as it was written, whatever else is wrong with it, so that every fault is told at once.
  */
-import { isPlainHttpElsewhere } from "./base-url.ts";
+
 import type { Path, Plain } from "./document.ts";
+import { isPlainHttpElsewhere } from "./places.ts";
 import { excerpt } from "./printable.ts";
-import { pairOf } from "./profile-key.ts";
+import { pairOf } from "./profile.ts";
 import { keySaying, optionOfKey } from "./sbatch-options.ts";
 
 export interface Fault {
@@ -17,8 +18,9 @@ export interface Fault {
 export type Block = { readonly [key: string]: Plain };
 
 export function* ruleFaults(root: Block): Generator<Fault> {
-  const { emx2, worker, profiles: profilesBlock } = root;
+  const { emx2, worker, apptainer, profiles: profilesBlock } = root;
   yield* emx2Faults(blockOf(emx2));
+  yield* tmpDirFaults(blockOf(apptainer));
   yield* atMostOne(["worker"], blockOf(worker), ["state_dir", "state_db"]);
   const profiles = Object.entries(blockOf(profilesBlock));
   for (const [key, settings] of profiles) yield* profileFaults(["profiles", key], blockOf(settings));
@@ -41,10 +43,22 @@ function* emx2Faults(emx2: Block): Generator<Fault> {
   }
 }
 
+function* tmpDirFaults({ tmp_dir: directory }: Block): Generator<Fault> {
+  if (typeof directory !== "string" || !directory.includes("\\")) return;
+  const message = "must have no backslash: Slurm writes no job's log files below such a directory";
+  yield { path: ["apptainer", "tmp_dir"], message };
+}
+
 const imageKeys = ["container_entrypoint", "apptainer_args", "isolation", "gpu_runtime"];
 
 function* profileFaults(path: Path, profile: Block): Generator<Fault> {
   yield* exactlyOne(path, profile, ["sif_image", "host_entrypoint", "entrypoint"], "sif_image or host_entrypoint");
+  for (const key of ["host_entrypoint", "entrypoint"]) {
+    const { [key]: program } = profile;
+    if (typeof program !== "string" || !program.includes("=")) continue;
+    const message = "must have no = in it: env(1), which starts the program, would take it for a variable";
+    yield { path: [...path, key], message, hint: "give it another name, with a symbolic link for instance" };
+  }
   yield* atMostOne(path, profile, ["sbatch_args", "extra_args"]);
   yield* atMostOne(path, profile, ["gpus", "gres"]);
   if (!isGiven(profile, "sif_image") && (isGiven(profile, "host_entrypoint") || isGiven(profile, "entrypoint"))) {

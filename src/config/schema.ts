@@ -4,9 +4,8 @@
  * means for another is in `rules.ts`; YAML's own keys are the one place for snake case here.
  */
 import * as v from "valibot";
-import { baseUrlFault } from "./base-url.ts";
-import { bindFault } from "./bind.ts";
 import type { Places } from "./places.ts";
+import { baseUrlFault, bindFault } from "./places.ts";
 import { unprintable } from "./printable.ts";
 import { slurmGpusPattern, slurmGresPattern, slurmMemoryPattern, slurmTimePattern } from "./quantities.ts";
 import { sbatchArgFault } from "./sbatch-options.ts";

@@ -4,8 +4,9 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 import { inspect } from "node:util";
-import { ConfigError, type ConfigProblem } from "../errors.ts";
-import { printable, shellWord } from "./printable.ts";
+import { ConfigError, type ConfigProblem, errnoOf } from "../errors.ts";
+import { escapeText } from "../log.ts";
+import { shellWord } from "./printable.ts";
 
 export type SecretSource =
   | { readonly kind: "file"; readonly path: string }
@@ -63,7 +64,7 @@ function openSecretFile(path: string): number {
     // O_NONBLOCK: a FIFO in its place would stop the start for ever.
     return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const code = errnoOf(error);
     if (code === "ENOENT") {
       throw refusal(path, "does not exist", "write the secret issued for this worker into it, then chmod 600 it");
     }
@@ -108,5 +109,5 @@ function refusal(path: string, message: string, hint?: string): ConfigError {
 }
 
 function problem(path: string, message: string, hint?: string): ConfigProblem {
-  return { message: `the secret file ${printable(path)} ${message}`, ...(hint === undefined ? {} : { hint }) };
+  return { message: `the secret file ${escapeText(path)} ${message}`, ...(hint === undefined ? {} : { hint }) };
 }

@@ -8,18 +8,18 @@ import { failureLine, run, succeeded } from "../subprocess.ts";
 
 const timeoutMs = 30_000;
 
-/** Throws SubprocessError where the name service does not know this uid. */
-export async function submittingUser(clock: Clock): Promise<string> {
-  const completed = await run(["id", "-un"], {
-    clock,
-    env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
-    timeoutMs,
-  });
+/** Throws SubprocessError where the name service does not know this uid, or does not answer. */
+export async function submittingUser(
+  clock: Clock,
+  signal: AbortSignal,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<string> {
+  const { PATH = "/usr/bin:/bin" } = env;
+  const completed = await run(["id", "-un"], { clock, signal, env: { PATH }, timeoutMs });
+  signal.throwIfAborted();
   const name = completed.stdout.trim();
   if (succeeded(completed) && name !== "") return name;
-  const { argv, exitCode, signal, timedOut, stderr } = completed;
-  throw new SubprocessError(`this user has no name: ${failureLine(completed)}`, {
-    ...{ argv, exitCode, signal, timedOut },
-    stderrTail: stderr,
-  });
+  const { argv, exitCode, signal: endedBy, timedOut, stderr } = completed;
+  const message = `the name of the user who submits is not known (uid ${process.getuid?.()}): ${failureLine(completed)}`;
+  throw new SubprocessError(message, { argv, exitCode, signal: endedBy, timedOut, stderrTail: stderr });
 }

@@ -61,6 +61,8 @@ export interface Assembly {
 /** Requests in flight: these, the polls' and the heartbeat's stay well below fetch's cap of 256 for the whole process. */
 const controlInFlight = 8;
 const submissionsInFlight = 4;
+/** Other commands of the scheduler. */
+const commandsInFlight = 4;
 const maxTransfersInFlight = 48;
 const largeFileBytes = 16 * 1024 * 1024;
 
@@ -104,6 +106,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
         maxInFlight: submissionsInFlight,
         maxPerMinute: settings.maxSubmissionsPerMinute,
       }),
+      scheduler: new Pool(clock, { maxInFlight: commandsInFlight }),
       transfers: new Pool(clock, {
         maxInFlight: Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight),
         largeBytes: largeFileBytes,
@@ -153,6 +156,7 @@ function loops(seams: Seams, settings: Settings, engine: Engine): Omit<Assembly,
     client,
     log,
     intervalMs: settings.heartbeatIntervalMs,
+    isDue: () => serverPoll.registered,
     onUnknown: () => serverPoll.forgotten(),
   });
   return {

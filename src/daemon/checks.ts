@@ -9,12 +9,12 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { readSecret } from "../config/secret.ts";
 import type { Emx2Client } from "../emx2/client.ts";
-import { ApiError, ConfigError, formatProblem, NetworkError } from "../errors.ts";
+import { ApiError, ConfigError, formatProblem, isSystemError, NetworkError, SubprocessError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { probeSlurm } from "../scheduler/slurm-probe.ts";
 import { submittingUser } from "./account.ts";
 import { clientOf } from "./connect.ts";
-import { isSystemError } from "./faults.ts";
+import { commandLog } from "./schedulers.ts";
 
 /** One line of `check`. `fix`: what to do about it. */
 export interface CheckItem {
@@ -32,7 +32,7 @@ export interface CheckParts {
 }
 
 export async function* checks(parts: CheckParts): AsyncGenerator<CheckItem> {
-  const { config, clock, signal } = parts;
+  const { config, clock, log, signal } = parts;
   yield { item: "configuration", result: "ok", detail: config.file };
   for (const { message, hint, ...where } of config.warnings) {
     const detail = formatProblem({ ...where, message });
@@ -40,16 +40,31 @@ export async function* checks(parts: CheckParts): AsyncGenerator<CheckItem> {
   }
   const secret = checkSecret(config);
   yield* secret;
-  const user = await submittingUser(clock);
+  const account = await accountName(clock, signal);
+  if (typeof account !== "string") yield account.failed;
+  const user = typeof account === "string" ? account : "this user";
   yield await directory("state_dir", config.worker.stateDir, config.worker.minFreeDiskBytes, user);
   yield await directory("tmp_dir", config.apptainer.tmpDir, config.worker.minFreeDiskBytes, user);
   const { binDir } = config.slurm;
-  yield* probeSlurm({
-    ...{ clock, signal, env: process.env, user },
-    ...(binDir === undefined ? {} : { binDir }),
-  });
+  if (typeof account === "string") {
+    yield* probeSlurm({
+      ...{ clock, signal, env: process.env, user },
+      ...{ onCommand: commandLog(log), ...(binDir === undefined ? {} : { binDir }) },
+    });
+  }
   yield* profiles(config);
   if (secret.every(({ result }) => result !== "failed")) yield* server(parts);
+}
+
+/** Slurm can be asked nothing without it. */
+async function accountName(clock: Clock, signal: AbortSignal): Promise<string | { readonly failed: CheckItem }> {
+  try {
+    return await submittingUser(clock, signal);
+  } catch (error) {
+    if (!(error instanceof SubprocessError)) throw error;
+    const fix = "see whether `id -un` answers on this host; the name service (LDAP, sssd) may be away";
+    return { failed: { item: "user", result: "failed", detail: error.message, fix } };
+  }
 }
 
 function checkSecret(config: Config): CheckItem[] {

@@ -7,13 +7,11 @@ import { join } from "node:path";
 import { createJobDirectory } from "../artifacts/job-directory.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { StateError } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
 import { openJournal } from "../journal/journal.ts";
 import { acquireLock } from "../journal/lock.ts";
-import { publishSnapshot } from "../journal/snapshot.ts";
 import type { Log } from "../log.ts";
 import { submittingUser } from "./account.ts";
 import { type Assembly, assemble } from "./assemble.ts";
@@ -23,6 +21,7 @@ import { logChange } from "./job-log.ts";
 import { runLoop } from "./loop.ts";
 import { cycle } from "./once.ts";
 import { createSchedulers } from "./schedulers.ts";
+import { createPruneLoop, createSnapshotLoop } from "./upkeep.ts";
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -50,10 +49,6 @@ export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { rea
 /** SIGTERM ends the daemon within 10 s wherever it is: loops get these, what is in flight those, then it stays in doubt. */
 const loopGraceMs = 2_000;
 const stopGraceMs = 6_000;
-const snapshotIntervalMs = 15_000;
-/** Events are for looking back; the jobs themselves are kept as long as they are needed. */
-const keepEventsMs = 7 * 24 * 3_600_000;
-const pruneIntervalMs = 24 * 3_600_000;
 
 export async function compose(options: DaemonOptions): Promise<Composed> {
   const { config, backend, log, clock = systemClock } = options;
@@ -62,8 +57,10 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
   if ("held" in lock) return { is: "held", by: lock.held };
 
   const journal = openJournal(join(stateDir, "journal.db"), { clock, version: options.version });
-  const snapshotPath = join(stateDir, "snapshot.db");
-  let changed = true;
+  // A job stays with its backend, whichever is chosen for new ones.
+  const usesSlurm = backend === "slurm" || journal.load().jobs.some((job) => job.backend === "slurm");
+  const user = usesSlurm ? await submittingUser(clock, options.signal) : undefined;
+  const snapshot = createSnapshotLoop({ clock, journal, log, path: join(stateDir, "snapshot.db") });
   const fault = Promise.withResolvers<never>();
   const { tmpDir } = config.apptainer;
   const assembly = assemble(
@@ -73,7 +70,7 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       log,
       client: clientOf(config, clock, log),
       files: createJobDirectory({ clock, log, state: journal.stateId }),
-      schedulerOf: createSchedulers(config, clock, await submittingUser(clock)),
+      schedulerOf: createSchedulers({ config, clock, log, user }),
     },
     {
       backend,
@@ -93,38 +90,18 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       onFault: fault.reject,
       blocked: () => spaceShortage(clock, [tmpDir, stateDir], config.worker.minFreeDiskBytes),
       onChange(job, before, event) {
-        changed = true;
+        snapshot.changed();
         logChange(log, job, before, event);
         options.onChange?.(job, before, event);
       },
     },
   );
-  const snapshot = {
-    intervalMs: snapshotIntervalMs,
-    async tick() {
-      if (!changed) return;
-      changed = false;
-      try {
-        publishSnapshot(journal, snapshotPath);
-      } catch (error) {
-        if (!(error instanceof StateError)) throw error;
-        // Readers see the last one; the daemon itself needs none.
-        log.warn("no snapshot could be published", { cause: error.message });
-        changed = true;
-      }
-    },
-  };
-  const prune = {
-    intervalMs: pruneIntervalMs,
-    async tick() {
-      journal.prune(clock.wall() - keepEventsMs);
-    },
-  };
+  const prune = createPruneLoop(clock, journal);
   const finish = async () => {
     try {
       await assembly.engine.stop(stopGraceMs);
       journal.flush();
-      await snapshot.tick();
+      await snapshot.publish();
     } finally {
       try {
         journal.close();
@@ -152,7 +129,7 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
       },
       async once(signal) {
         try {
-          await prune.tick();
+          await prune.tick(signal);
           const done = cycle(assembly, clock, config.worker.pollIntervalMs, signal);
           return await Promise.race([done, fault.promise, stopping(clock, signal).then(() => false)]);
         } finally {

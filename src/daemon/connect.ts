@@ -2,23 +2,24 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { readSecret } from "../config/secret.ts";
 import { createClient, type Emx2Client } from "../emx2/client.ts";
-import { ConfigError, formatProblem } from "../errors.ts";
+import { ConfigError, isSystemError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { isSystemError } from "./faults.ts";
+import { createSecretReader } from "./secret-reader.ts";
 
 /** Throws ConfigError where the secret or the authorities can not be used. */
-export function clientOf(config: Config, clock: Clock, log: Log): Emx2Client {
+export function clientOf(config: Pick<Config, "emx2" | "file">, clock: Clock, log: Log): Emx2Client {
   const { baseUrl, workerId, authMode, caFile } = config.emx2;
-  const secret = readSecret(config.emx2.secret, (problem) => log.warn(formatProblem(problem)));
   let told: number | undefined;
   return createClient({
     baseUrl,
     workerId,
     clock,
-    credential: { mode: authMode, secret: () => secret.reveal() },
+    credential: { mode: authMode, secret: createSecretReader(config.emx2.secret, clock, log) },
     ...(caFile === undefined ? {} : { ca: authorities(caFile, config.file) }),
+    onAttempt({ method, path, ...fields }) {
+      log.debug(`${method} ${path}`, fields);
+    },
     onClockOffset(offsetS) {
       if (told !== undefined && Math.abs(told - offsetS) < 60) return;
       told = offsetS;

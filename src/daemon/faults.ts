@@ -4,7 +4,14 @@
  * of ours and goes through.
  */
 import { judge } from "../emx2/retry.ts";
-import { ApiError, IntegrityError, NetworkError, SchedulerOutputError, StorageError } from "../errors.ts";
+import {
+  ApiError,
+  IntegrityError,
+  isSystemError,
+  NetworkError,
+  SchedulerOutputError,
+  StorageError,
+} from "../errors.ts";
 import type { EffectKind, Result } from "../job/effect.ts";
 
 type Fault = Exclude<Result<EffectKind>, { is: "ok" }>;
@@ -29,9 +36,4 @@ function remote(error: ApiError | NetworkError, onceOnly: boolean): Fault {
     return { is: "refused", cause, ...(error instanceof ApiError ? { status: error.answer.status } : {}) };
   const afterMs = error instanceof ApiError ? error.answer.retryAfterMs : undefined;
   return { is: "retry", cause, ...(afterMs === undefined ? {} : { afterMs }) };
-}
-
-/** An errno of the operating system: no space, no right, stale file handle, input/output error. */
-export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && "code" in error && "syscall" in error && typeof error.code === "string";
 }

@@ -2,7 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { answeredWithin } from "../artifacts/storage-fault.ts";
 import type { Clock } from "../clock.ts";
-import { isSystemError } from "./faults.ts";
+import { isSystemError } from "../errors.ts";
 
 /** A dead mount never answers. */
 const answerMs = 5_000;
@@ -27,7 +27,7 @@ export async function spaceShortage(
 /** Or why it can not be told: a tmp_dir that is missing is a file system that is not mounted, and nothing is written there. */
 async function freeBytes(clock: Clock, directory: string): Promise<number | string> {
   try {
-    const { bavail, bsize } = await answeredWithin(clock, answerMs, directory, statfs(directory));
+    const { bavail, bsize } = await answeredWithin(clock, answerMs, directory, () => statfs(directory));
     return bavail * bsize;
   } catch (error) {
     if (!isSystemError(error)) throw error;

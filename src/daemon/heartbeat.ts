@@ -4,18 +4,21 @@ import { ApiError, NetworkError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Loop } from "./loop.ts";
 
-export interface HeartbeatParts {
+interface HeartbeatParts {
   readonly client: Emx2Client;
   readonly log: Log;
   readonly intervalMs: number;
+  /** False until the worker is registered, which counts as a heartbeat itself. */
+  isDue(): boolean;
   /** EMX2 does not know this worker any more. */
   onUnknown(): void;
 }
 
-export function createHeartbeat({ client, log, intervalMs, onUnknown }: HeartbeatParts): Loop {
+export function createHeartbeat({ client, log, intervalMs, isDue, onUnknown }: HeartbeatParts): Loop {
   return {
     intervalMs,
     async tick(signal) {
+      if (!isDue()) return;
       try {
         if ((await client.heartbeat({ signal })) === "ok") return;
         log.warn("EMX2 does not know this worker any more: it is registered again");

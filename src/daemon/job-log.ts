@@ -2,9 +2,27 @@
  * What the log says of a job's life: one line for each change that an operator would want to know of, and a warning when a
  * lane begins to fail. Everything else is debug.
  */
-import { type JobEvent, laneOf } from "../job/effect.ts";
+import { type EffectKind, type JobEvent, laneOf } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { Log } from "../log.ts";
+
+const acts: Readonly<Record<EffectKind, string>> = {
+  ClaimJob: "claiming the job",
+  ReadJob: "reading the job at EMX2",
+  ListInputs: "listing the inputs",
+  StageFile: "staging an input",
+  WriteScript: "writing the batch script",
+  Submit: "submitting",
+  FindRun: "looking for a lost submission",
+  CancelRun: "cancelling the run",
+  CloseRun: "reading how the run ended",
+  SealFiles: "hashing outputs and logs",
+  CreateArtifact: "creating an artifact",
+  PutFile: "uploading a file",
+  Commit: "committing an artifact",
+  Report: "reporting to EMX2",
+  RemoveDir: "removing the job directory",
+};
 
 export function logChange(log: Log, job: Job, before: Job | undefined, event: JobEvent): void {
   const say = log.child({ jobId: job.id });
@@ -12,11 +30,12 @@ export function logChange(log: Log, job: Job, before: Job | undefined, event: Jo
     const { effect, result } = event;
     if (result.is !== "ok") {
       const waits = job.waits[laneOf(effect)]?.failures ?? 0;
-      const fields = { effect: effect.kind, outcome: result.is, cause: result.cause };
-      // The first failure is news; the next ones say the same again.
-      if (waits <= 1) say.warn("an effect did not go through", fields);
-      else say.debug("an effect still does not go through", { ...fields, failures: waits });
-    } else say.debug("effect done", { effect: effect.kind });
+      const fields = { outcome: result.is, cause: result.cause, failures: waits };
+      // The first failure is news; of the next ones, which say the same again, every tenfold.
+      const isNews = waits <= 1 || Number.isInteger(Math.log10(waits));
+      if (isNews) say.warn(`${acts[effect.kind]} did not go through`, fields);
+      else say.debug(`${acts[effect.kind]} still does not go through`, fields);
+    } else say.debug(`${acts[effect.kind]}: done`);
   }
   if (!before || job === before) return;
   if (before.claim.stage !== job.claim.stage) {

@@ -1,10 +1,11 @@
 /** Effects on the job directory's script and on the scheduler: write, submit, find, cancel, close. */
 
+import { StorageError } from "../errors.ts";
 import type { EffectOf } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
-import { canonicalHash } from "../job/raw-json.ts";
 import { runName } from "../job/run.ts";
 import { controlFiles } from "../job/script.ts";
+import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
 import { callFor } from "./server-effects.ts";
@@ -26,20 +27,26 @@ export async function writeScript(
   await context.files.writeControl(job.dir, script.files);
   const { attempt } = effect;
   const ref = { jobId: job.id, attempt, name: runName(job.id), dir: job.dir, notBefore: context.clock.wall() };
-  return { result: { is: "ok", value: { parametersHash: canonicalHash(parametersText), ref } } };
+  return { result: { is: "ok", value: { parametersHash: script.parametersHash, ref } } };
 }
 
 /** A refusal is mended by a person, or by another time of day. */
 const refusedPauseMs = 300_000;
+/** A limit passes when jobs end, a partition opens when its maintenance does. */
+const busyPauseMs = 60_000;
 
 export async function submit(
   job: Job,
   effect: EffectOf<"Submit">,
-  context: EffectContext,
+  context: Pick<EffectContext, "files" | "profileOf" | "schedulerOf" | "schedulerDown" | "log">,
   signal: AbortSignal,
 ): Promise<Ending<"Submit">> {
   const profile = context.profileOf(job.profileKey);
   if (!profile) return { result: profileGone(job) };
+  if (!(await context.files.receipts(effect.ref)).directory)
+    return {
+      result: { is: "refused", cause: `the job directory ${job.dir} was removed before the job was submitted` },
+    };
   const answer = await context.schedulerOf(job.backend).submit(effect.ref, profile, signal);
   switch (answer.is) {
     case "submitted":
@@ -53,9 +60,10 @@ export async function submit(
           cause: answer.cause,
         });
       return { result: { is: "retry", cause: answer.cause, afterMs: refusedPauseMs } };
+    case "busy":
+      return { result: { is: "retry", cause: answer.cause, afterMs: busyPauseMs } };
     case "unavailable":
-      context.schedulerDown();
-      return { result: { is: "retry", cause: answer.cause } };
+      return { result: unavailable(context, answer.cause) };
     case "doubt":
       return { result: answer };
   }
@@ -84,17 +92,35 @@ export async function cancelRun(
   return { result: { is: "ok", value: {} } };
 }
 
+/** A run that nobody has seen start may still lie in a queue: before its end is told, the attempt is taken from it. */
 export async function closeRun(
   job: Job,
   effect: EffectOf<"CloseRun">,
-  { files, stderrLinesInReports }: EffectContext,
+  { files, stderrLinesInReports }: Pick<EffectContext, "files" | "stderrLinesInReports">,
 ): Promise<Ending<"CloseRun">> {
+  const started = job.run.stage === "tracked" && job.run.receipts?.lease !== undefined;
+  if (!started && (await despite(files.closeLease(effect.ref), { is: "closed" })).is === "held")
+    return { result: { is: "retry", cause: "the run has just taken its lease" } };
   const lines = effect.outcome.result === "succeeded" ? 0 : stderrLinesInReports;
-  const stderrTail = lines === 0 ? [] : await files.stderrTail(job.dir, effect.ref.schedulerId, lines);
-  return { result: { is: "ok", value: { stderrTail } } };
+  const tail = lines === 0 ? [] : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, lines), []);
+  // EMX2 shows the detail to people, some of them in a terminal.
+  return { result: { is: "ok", value: { stderrTail: tail.map(escapeText) } } };
 }
 
-function unavailable(context: EffectContext, cause: string): { readonly is: "retry"; readonly cause: string } {
+/** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */
+async function despite<T>(reading: Promise<T>, nothing: T): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof StorageError && error.permanent) return nothing;
+    throw error;
+  }
+}
+
+function unavailable(
+  context: Pick<EffectContext, "schedulerDown">,
+  cause: string,
+): { readonly is: "retry"; readonly cause: string } {
   context.schedulerDown();
   return { is: "retry", cause };
 }

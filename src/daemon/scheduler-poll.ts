@@ -5,12 +5,12 @@
  */
 import type { JobFiles } from "../artifacts/job-files.ts";
 import type { Clock } from "../clock.ts";
+import { isSystemError } from "../errors.ts";
 import type { BackendName } from "../job/profile.ts";
 import type { JobId, RunRef, SchedulerRow } from "../job/run.ts";
 import type { Fields, Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Engine } from "./engine.ts";
-import { isSystemError } from "./faults.ts";
 import type { Loop } from "./loop.ts";
 
 export interface SchedulerPollParts {
@@ -74,10 +74,14 @@ async function observeRun(
   rows: ReadonlyMap<JobId, SchedulerRow | null>,
 ): Promise<void> {
   const row = rows.get(run.jobId);
-  if (row === undefined) return;
   await onStorage(log, { jobId: run.jobId }, async () => {
     const receipts = await files.receipts(run);
-    engine.observe(run.jobId, { kind: "RunObserved", at: clock.wall(), row, receipts });
+    engine.observe(run.jobId, {
+      kind: "RunObserved",
+      at: clock.wall(),
+      ...(row === undefined ? {} : { row }),
+      receipts,
+    });
   });
 }
 

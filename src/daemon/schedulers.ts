@@ -2,28 +2,47 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { BackendName } from "../job/profile.ts";
+import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { createShell } from "../scheduler/shell.ts";
 import { createSimulate } from "../scheduler/simulate.ts";
 import { createSlurm } from "../scheduler/slurm.ts";
+import type { Completed } from "../subprocess.ts";
 
-export function createSchedulers(config: Config, clock: Clock, user: string): (backend: BackendName) => Scheduler {
+export interface SchedulerParts {
+  readonly config: Pick<Config, "slurm">;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The name of the user who submits; undefined: no job is Slurm's. */
+  readonly user: string | undefined;
+}
+
+export function createSchedulers(parts: SchedulerParts): (backend: BackendName) => Scheduler {
   const made = new Map<BackendName, Scheduler>();
   return (backend) => {
-    const scheduler = made.get(backend) ?? make(backend, config, clock, user);
+    const scheduler = made.get(backend) ?? make(backend, parts);
     made.set(backend, scheduler);
     return scheduler;
   };
 }
 
-function make(backend: BackendName, config: Config, clock: Clock, user: string): Scheduler {
+/** A line for each command; its environment is nobody's business. */
+export function commandLog(log: Log): (completed: Completed) => void {
+  return ({ argv, exitCode, signal, spawnError, durationMs }) =>
+    log.debug("command", {
+      command: argv.join(" "),
+      exit: exitCode ?? spawnError ?? signal ?? undefined,
+      ms: Math.round(durationMs),
+    });
+}
+
+function make(backend: BackendName, { config, clock, log, user }: SchedulerParts): Scheduler {
   const { binDir } = config.slurm;
   switch (backend) {
     case "slurm":
+      if (user === undefined) throw new Error("Slurm is needed, and nobody has asked who submits");
       return createSlurm({
-        clock,
-        env: process.env,
-        user,
+        ...{ clock, env: process.env, user, onCommand: commandLog(log) },
         ...(binDir === undefined ? {} : { binDir }),
       });
     case "shell":

@@ -3,8 +3,6 @@
  * `Accept-Encoding`, even as `gzip;q=0`; on a file it then leaves the length of the plain content in `Content-Length`, so
  * that the download never completes (seen on 2026-05).
  */
-import { jsonText } from "./json.ts";
-
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -41,4 +39,22 @@ export function toResponse(answer: Answer, acceptEncoding: string | null): Respo
   headers.set("content-encoding", "gzip");
   headers.set("content-length", String(download ? body.length : compressed.length));
   return new Response(compressed, { status, headers });
+}
+
+/**
+ * A JSON text that stands in a value as it is: `parameters` and `metadata` come back as they were sent, which JSON.parse
+ * and JSON.stringify would not do (`1.0`, integers of twenty digits, keys that look like array indices). JSON.rawJSON
+ * takes primitives only.
+ */
+export class RawJson {
+  constructor(readonly text: string) {}
+}
+
+/** As JSON.stringify, and knows RawJson. Members that are undefined are left out. */
+function jsonText(value: unknown): string {
+  if (value instanceof RawJson) return value.text;
+  if (Array.isArray(value)) return `[${value.map(jsonText).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${jsonText(member)}`).join(",")}}`;
 }

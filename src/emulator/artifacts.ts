@@ -1,9 +1,8 @@
 /** Artifacts: create, read, commit, delete. Their files are in `files.ts`. */
 import { type ArtifactStatus, type Residence, residences } from "../job/status.ts";
-import { type Answer, json, nothing } from "./answer.ts";
+import { type Answer, json, nothing, RawJson } from "./answer.ts";
 import { freshDateTime, storedDateTime } from "./date-times.ts";
 import type { Call } from "./exchange.ts";
-import { RawJson } from "./json.ts";
 import { readJson } from "./json-body.ts";
 import { badRequest, conflict, notFound, Refusal, unforeseen } from "./refusals.ts";
 import type { EmulatorState, StoredArtifact } from "./state.ts";

@@ -1,7 +1,7 @@
 /** A job as the server shows it: artifacts named by it are looked up at that moment, and the links follow its status. */
 import type { JobStatus } from "../job/status.ts";
+import { RawJson } from "./answer.ts";
 import { freshDateTime, storedDateTime } from "./date-times.ts";
-import { RawJson } from "./json.ts";
 import type { EmulatorState, StoredJob, Transition } from "./state.ts";
 
 /** Date-times that the answering request has just set, which are spelt otherwise. */

@@ -17,7 +17,7 @@ export interface EmulatorState {
   readonly artifacts: Map<string, StoredArtifact>;
 }
 
-export interface StateOptions {
+interface StateOptions {
   readonly uuid: () => string;
   readonly wall: () => number;
   readonly maxUploadBytes?: number;
@@ -33,7 +33,7 @@ export interface User {
   readonly role: Role;
 }
 
-export interface StoredWorker {
+interface StoredWorker {
   readonly id: string;
   hostname: string | null;
   capabilities: readonly Capability[];

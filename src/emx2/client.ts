@@ -34,6 +34,18 @@ export interface Emx2Options {
   readonly idleTimeoutMs?: number;
   /** Told whenever the server's clock is far enough from ours to matter (positive: ours is ahead). */
   readonly onClockOffset?: (offsetS: number) => void;
+  /** Told of each attempt once its answer has begun, or has failed to come. */
+  readonly onAttempt?: (attempt: Attempt) => void;
+}
+
+/** One request on the wire, without anything that could be secret: no header, no body. */
+export interface Attempt {
+  readonly method: string;
+  readonly path: string;
+  /** HTTP status, or the code of the failure. */
+  readonly result: number | string;
+  readonly ms: number;
+  readonly requestId: string;
 }
 
 export interface Call {
@@ -82,16 +94,20 @@ export interface Capability {
 
 export interface JobFilter {
   readonly status: JobStatus;
+  readonly processor?: string;
+  readonly profile?: string;
   readonly pageSize?: number;
   readonly maxJobs?: number;
 }
 
+/** Parameters may be megabytes: who needs them reads the job. */
+export type ListedJob = Omit<ServerJob, "parametersText">;
+
 export interface JobList {
-  readonly jobs: readonly ServerJob[];
+  readonly jobs: readonly ListedJob[];
   /** How many the server says there are. */
   readonly total: number;
-  /** Entries that could not be read, one warning each. */
-  readonly skipped: number;
+  /** One for each entry that could not be read. */
   readonly warnings: readonly string[];
 }
 
@@ -100,8 +116,6 @@ export interface NewArtifact {
   readonly residence: Residence;
   readonly name: string;
   readonly metadata: ArtifactMetadata;
-  /** `file:///…`, for posix residence. */
-  readonly contentUrl?: string;
 }
 
 /** What an artifact of a job tells about its origin. The worker's id is added by the client. */
@@ -126,7 +140,6 @@ export interface Artifact {
   readonly status: string;
   readonly sha256: string | null;
   readonly bytes: number | null;
-  readonly contentUrl: string | null;
 }
 
 export interface FileFacts {
@@ -140,16 +153,14 @@ export interface ArtifactFile extends FileFacts {
   readonly path: string;
 }
 
-export interface FileDownload extends FileFacts {
+interface FileDownload extends FileFacts {
   readonly body: ReadableStream<Uint8Array>;
 }
 
-export interface FileUpload {
+interface FileUpload {
   readonly path: string;
   readonly bytes: number;
   readonly sha256: string;
-  /** `application/octet-stream` unless given; JSON is never sent as JSON. */
-  readonly contentType?: string;
   /** Called anew for each attempt. */
   readonly body: () => ReadableStream<Uint8Array>;
 }

@@ -2,7 +2,7 @@
  * Sends one request of the API and tries again what may pass, each attempt with its own request id, nonce and signature.
  * Redirects are refused: fetch would carry `x-molgenis-token` to the other host.
  */
-import { ApiError } from "../errors.ts";
+import { ApiError, NetworkError, type RefusalForm } from "../errors.ts";
 import type { Call, Emx2Options, FetchInit } from "./client.ts";
 import { requestHeaders } from "./headers.ts";
 import { type IdleWatch, watchIdle } from "./idle.ts";
@@ -28,7 +28,6 @@ export interface ApiRequest {
 export interface Upload {
   readonly bytes: number;
   readonly sha256: string;
-  readonly contentType: string;
   readonly body: () => ReadableStream<Uint8Array>;
 }
 
@@ -90,7 +89,7 @@ export function post(path: string, json?: string): ApiRequest {
   return { method: "POST", path, repeatable: true, ...(json !== undefined && { json }) };
 }
 
-/** null for a 404. */
+/** null where EMX2 does not know what was asked about. */
 export async function unlessUnknown<T>(answer: Promise<T>): Promise<T | null> {
   try {
     return await answer;
@@ -100,8 +99,21 @@ export async function unlessUnknown<T>(answer: Promise<T>): Promise<T | null> {
   }
 }
 
-export function isUnknown(error: unknown): error is ApiError {
-  return error instanceof ApiError && error.answer.status === 404;
+/**
+ * EMX2 says so in a problem document. Its framework's 404 (`errors`) is about a route, and any other is the word of whoever
+ * stands in front of it, or in its place while it is deployed anew.
+ */
+function isUnknown(error: unknown): error is ApiError {
+  return isNotFound(error, "problem");
+}
+
+export function isNotFound(error: unknown, form: RefusalForm): error is ApiError {
+  return error instanceof ApiError && error.answer.status === 404 && error.answer.form === form;
+}
+
+function codeOf(failed: unknown): string {
+  if (failed instanceof NetworkError) return failed.failure.code;
+  return failed instanceof Error ? failed.name : "unknown";
 }
 
 async function readJson<T>(reply: Reply, decode: (text: string) => T): Promise<T> {
@@ -133,6 +145,12 @@ async function attempt<T>(
   const watch = watchIdle(clock, options.idleTimeoutMs ?? defaultIdleTimeoutMs, call.signal);
   const upload = request.upload && uploadBody(request.upload, watch);
   const body = upload?.stream ?? request.json;
+  const sentAt = clock.mono();
+  const tell = (result: number | string) =>
+    options.onAttempt?.({
+      ...{ method, path: url.pathname + url.search, result, requestId },
+      ms: Math.round(clock.mono() - sentAt),
+    });
   const fault = (cause: unknown) => upload?.failure()?.cause ?? networkFault(cause, { method, url }, call.signal);
   try {
     const sent = fetch(url.href, {
@@ -144,7 +162,12 @@ async function attempt<T>(
       redirect: "manual",
       signal: watch.signal,
     });
-    const response = await watch.within(sent).catch((cause) => Promise.reject(fault(cause)));
+    const response = await watch.within(sent).catch((cause) => {
+      const failed = fault(cause);
+      tell(codeOf(failed));
+      throw failed;
+    });
+    tell(response.status);
     const unreadable = (why: string) => notTheProtocol({ method, url, requestId, status: response.status }, why);
     const reply: Reply = { response, watch, fault, unreadable };
     if (response.ok) return await use(reply);

@@ -15,7 +15,8 @@ export function requestHeaders(
     "Accept-Encoding": "identity",
     ...(request.json !== undefined && { "Content-Type": "application/json" }),
     ...(request.upload && {
-      "Content-Type": request.upload.contentType,
+      // Whatever is in it: 2026-05 takes a body that is called JSON for metadata, answers 201 and drops the content.
+      "Content-Type": "application/octet-stream",
       "Content-Length": String(request.upload.bytes),
       "Content-SHA256": request.upload.sha256,
     }),

@@ -1,8 +1,8 @@
 /** The calls about this worker and its jobs. */
 import type { ServerJob } from "../job/job.ts";
 import { isTerminal } from "../job/status.ts";
-import type { Call, Emx2Client, JobFilter, JobList } from "./client.ts";
-import { type Exchange, get, isUnknown, post, unlessUnknown } from "./exchange.ts";
+import type { Call, Emx2Client, JobFilter, JobList, ListedJob } from "./client.ts";
+import { type Exchange, get, isNotFound, post, unlessUnknown } from "./exchange.ts";
 import { cleanText } from "./problem.ts";
 import { OversizedAnswer } from "./refusal.ts";
 import { query, urlPath } from "./url-path.ts";
@@ -50,13 +50,13 @@ export function jobCalls(exchange: Exchange, workerId: string): JobCalls {
 
 /** Jobs come and go between two pages, so one may be missed or come twice; the next poll sees it. */
 async function listJobs(exchange: Exchange, filter: JobFilter, call?: Call): Promise<JobList> {
-  const { status, pageSize = defaultPageSize, maxJobs = defaultMaxJobs } = filter;
-  const jobs = new Map<string, ServerJob>();
+  const { pageSize = defaultPageSize, maxJobs = defaultMaxJobs, ...which } = filter;
+  const jobs = new Map<string, ListedJob>();
   const warnings: string[] = [];
   let limit = Math.min(pageSize, maxJobs);
   let total = 0;
   for (let offset = 0; offset < maxJobs; ) {
-    const path = `/jobs${query({ status, limit: Math.min(limit, maxJobs - offset), offset })}`;
+    const path = `/jobs${query({ ...which, limit: Math.min(limit, maxJobs - offset), offset })}`;
     const page = await exchange.json(get(path), wire.readPage, call).catch((error) => {
       // Jobs with megabytes of parameters must not hide all others.
       if (!(error instanceof OversizedAnswer) || limit === 1) throw error;
@@ -70,12 +70,12 @@ async function listJobs(exchange: Exchange, filter: JobFilter, call?: Call): Pro
     const last = page.total === null ? page.items.length < limit : offset >= page.total;
     if (last || page.items.length === 0) break;
   }
-  return { jobs: [...jobs.values()], total, skipped: warnings.length, warnings };
+  return { jobs: [...jobs.values()], total, warnings };
 }
 
-function readInto(jobs: Map<string, ServerJob>, warnings: string[], item: string): void {
+function readInto(jobs: Map<string, ListedJob>, warnings: string[], item: string): void {
   try {
-    const job = wire.readJob(item);
+    const { parametersText: _left, ...job } = wire.readJob(item);
     jobs.set(job.id, job);
   } catch (cause) {
     warnings.push(unreadableJob(item, cause));
@@ -95,8 +95,8 @@ function theJob(jobId: string): (text: string) => ServerJob {
   };
 }
 
-/** 2026-02 has no such endpoint, and its 404 names the endpoint instead of the job. */
+/** 2026-02 has no such endpoint, and its framework says so. */
 function noSuchEndpoint(error: unknown): null {
-  if (!isUnknown(error) || /\bJob \S+ not found/.test(error.answer.detail ?? "")) throw error;
+  if (!isNotFound(error, "errors")) throw error;
   return null;
 }

@@ -1,10 +1,10 @@
 /** How requests leave this host, and what it means when they do not come back. */
 import tls from "node:tls";
+import { isLoopback } from "../config/places.ts";
 import { NetworkError } from "../errors.ts";
 import type { Emx2Options, FetchInit } from "./client.ts";
 import { IdleError } from "./idle.ts";
 import { cleanText } from "./problem.ts";
-import { isLoopback } from "./refusal.ts";
 
 export function connectionInit({ baseUrl, ca }: Emx2Options): Partial<FetchInit> {
   return {

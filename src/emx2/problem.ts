@@ -1,10 +1,12 @@
 /**
  * Why EMX2, or whatever stands in front of it, said no: a problem document (RFC 9457), `{"errors":[{"message"}]}`, or a
- * proxy's HTML. The words are strangers' words and end up in logs and on terminals, so they are cut and cleaned here.
+ * proxy's HTML. Which of these it was tells whose word it is. The words are strangers' words and end up in logs and on terminals, so they are cut and cleaned here.
  */
 import * as v from "valibot";
 
 export interface Problem {
+  /** Absent: neither of EMX2's own forms. */
+  readonly form?: "problem" | "errors";
   readonly title?: string;
   readonly detail?: string;
 }
@@ -16,19 +18,27 @@ const text = v.fallback(v.optional(v.string(), ""), "");
 const schema = v.object({
   title: text,
   detail: text,
+  status: v.fallback(v.optional(v.number()), undefined),
   errors: v.fallback(v.optional(v.array(v.object({ message: v.string() })), []), []),
 });
 
-export function readProblem(body: Uint8Array): Problem {
+/** `status`: of the answer, which a problem document of EMX2's repeats; gateways that write such documents mostly do not detail. */
+export function readProblem(body: Uint8Array, status: number): Problem {
   const words = decodeText(body);
   const json = parseObject(words);
   const title = cleanText(json ? json.title : plainText(words), maxTitleChars);
   const detail = cleanText(json?.detail || json?.errors[0]?.message || "", maxDetailChars);
-  return { ...(title && { title }), ...(detail && { detail }) };
+  const form = json && formOf(json, status);
+  return { ...(form && { form }), ...(title && { title }), ...(detail && { detail }) };
+}
+
+function formOf(json: v.InferOutput<typeof schema>, status: number): Problem["form"] {
+  if (json.title && json.detail && json.status === status) return "problem";
+  return json.errors.length > 0 ? "errors" : undefined;
 }
 
 /** UTF-8, or else ISO-8859-1: EMX2 sends problem documents in that, whatever their header says. */
-export function decodeText(body: Uint8Array): string {
+function decodeText(body: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(body);
   } catch {

@@ -1,5 +1,7 @@
 /** An answer outside 2xx, made into the error that says it in one line. */
-import { ApiError } from "../errors.ts";
+
+import { isLoopback } from "../config/places.ts";
+import { ApiError, type RefusalForm } from "../errors.ts";
 import { cleanText, readProblem } from "./problem.ts";
 
 /** EMX2 refuses what is signed further off than this. */
@@ -19,7 +21,7 @@ export interface Refused {
 
 export function refusal(refused: Refused): ApiError {
   const { method, url, status, headers, requestId } = refused;
-  const { title, detail } = readProblem(refused.body);
+  const { form = headForm(refused), title, detail } = readProblem(refused.body, status);
   const retryAfterMs = readRetryAfter(headers, refused.nowMs);
   const clockOffsetS = status === 401 ? clockOffset(refused) : undefined;
   const reason = explain(refused, clockOffsetS) ?? detail ?? title;
@@ -29,11 +31,21 @@ export function refusal(refused: Refused): ApiError {
     method,
     path: url.pathname,
     requestId,
+    ...(form !== undefined && { form }),
     ...(title !== undefined && { title }),
     ...(detail !== undefined && { detail }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
     ...(clockOffsetS !== undefined && { clockOffsetS }),
   });
+}
+
+/** An answer to HEAD has no body, so its headers have to tell; EMX2's 404 is an empty text (2026-02, 2026-05). */
+function headForm({ method, status, headers }: Refused): RefusalForm | undefined {
+  if (method !== "HEAD") return undefined;
+  const type = headers.get("content-type") ?? "";
+  if (/^application\/problem\+json\b/i.test(type)) return "problem";
+  const empty = /^text\/plain\b/i.test(type) && Number(headers.get("content-length") ?? 0) === 0;
+  return empty && status === 404 ? "bare" : undefined;
 }
 
 /** An answer that goes on beyond what is read of any: the same question must ask for less. */
@@ -73,10 +85,6 @@ function clockOffset({ headers, url, nowMs }: Refused): number | undefined {
   const serverMs = Date.parse(headers.get("date") ?? "");
   const offsetS = Math.round((nowMs - serverMs) / 1_000);
   return Math.abs(offsetS) > maxClockOffsetS ? offsetS : undefined;
-}
-
-export function isLoopback(url: URL): boolean {
-  return url.hostname === "localhost" || url.hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(url.hostname);
 }
 
 /** Seconds, or a date, which the server measures by its own clock. */

@@ -20,17 +20,27 @@ export function judge(error: unknown, call: { readonly repeatable: boolean }): V
 }
 
 function judgeAnswer(error: ApiError, repeatable: boolean): Verdict {
-  const { status, detail } = error.answer;
+  const { status, detail, form } = error.answer;
   // 2026-05 answers an upload after the commit with 500, which would never pass.
   if (status === 500 && detail?.includes("in status COMMITTED")) return "refused";
   // A success whose body is not the protocol's: it happened, or a proxy spoke in EMX2's place.
   if (status < 300 || status >= 500) return repeatable ? "retry" : "doubt";
-  return waitsForOperator(status) || asksForPatience(status) ? "retry" : "refused";
+  if (waitsForOperator(status) || asksForPatience(status)) return "retry";
+  // An ingress, or Tomcat while EMX2 is deployed anew: EMX2 has not been asked, or its answer is not known.
+  if (form === undefined) return repeatable ? "retry" : "doubt";
+  return "refused";
 }
 
 /** A redirect, a credential, a right, a proxy's login: no fault of the job's, so everything waits until it is mended. */
 function waitsForOperator(status: number): boolean {
   return status < 400 || status === 401 || status === 403 || status === 407;
+}
+
+/** An answer about the server, or about us, that any other question would get as well; others are about what was asked. */
+export function concernsAll({ answer: { status, form } }: ApiError): boolean {
+  if (waitsForOperator(status) && status >= 300) return true;
+  if (asksForPatience(status) || [502, 503, 504].includes(status)) return true;
+  return status >= 400 && status < 500 && form === undefined;
 }
 
 function asksForPatience(status: number): boolean {
@@ -62,7 +72,7 @@ export function backoffMs(failures: number, random: number, retryAfterMs = 0, li
 const patienceMs = 60_000;
 
 /** What the attempts of one call have met so far. */
-export interface Attempts {
+interface Attempts {
   readonly made: number;
   readonly allowed: number;
   /** Status of the attempt before, if it was answered. */
@@ -83,6 +93,8 @@ export function nextAttempt(
   attempts: Attempts,
 ): "give-up" | "wait" | "at-once" {
   if (attempts.made >= attempts.allowed + extraAttempts || error instanceof OversizedAnswer) return "give-up";
+  const verdict = judge(error, call);
+  if (verdict === "doubt") return "give-up";
   if (error instanceof ApiError) {
     const { status, retryAfterMs = 0 } = error.answer;
     if (status === 401) return attempts.previousStatus === 401 ? "give-up" : "at-once";
@@ -90,5 +102,5 @@ export function nextAttempt(
     if (status >= 300 && waitsForOperator(status)) return "give-up";
     if (retryAfterMs > patienceMs) return "give-up";
   }
-  return attempts.made < attempts.allowed && judge(error, call) === "retry" ? "wait" : "give-up";
+  return attempts.made < attempts.allowed && verdict === "retry" ? "wait" : "give-up";
 }

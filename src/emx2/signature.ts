@@ -4,7 +4,7 @@
  */
 import { createHash, createHmac } from "node:crypto";
 
-export interface SignedParts {
+interface SignedParts {
   /** Upper case. */
   readonly method: string;
   /** Path and, if any, `?query`, percent-encoded as sent; without scheme and host. */

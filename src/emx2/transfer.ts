@@ -41,7 +41,7 @@ export function downloadBody({ response, watch, fault }: Reply): ReadableStream<
   );
 }
 
-export interface UploadBody {
+interface UploadBody {
   readonly stream: ReadableStream<Uint8Array>;
   /** Why the source could not be sent, if that is why the request failed. */
   readonly failure: () => { readonly cause: unknown } | undefined;

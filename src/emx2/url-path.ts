@@ -20,7 +20,7 @@ export function query(parameters: Readonly<Record<string, string | number>>): st
 function encodeSegment(segment: string): string {
   if (segment === "." || segment === ".." || !segment.isWellFormed()) {
     const message = `a path with the segment ${JSON.stringify(segment)} cannot be sent to EMX2`;
-    throw new ApiError(message, { status: 400, method: "", path: "" });
+    throw new ApiError(message, { status: 400, method: "", path: "", form: "unsent" });
   }
   // encodeURIComponent leaves these, and servers differ in whether they mean the same encoded.
   return encodeURIComponent(segment).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);

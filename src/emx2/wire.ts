@@ -28,11 +28,8 @@ const jobSchema = v.object({
   profile: optionalText,
   status: v.picklist(jobStatuses),
   worker_id: optionalText,
-  slurm_job_id: optionalText,
   submit_user: optionalText,
   timeout_seconds: optional(count),
-  output_artifact_id: optional(id),
-  log_artifact_id: optional(id),
   inputs: v.optional(v.unknown()),
 });
 
@@ -45,12 +42,9 @@ export function readJob(text: string): ServerJob {
     profile: job.profile,
     status: job.status,
     workerId: job.worker_id,
-    slurmJobId: job.slurm_job_id,
     submitUser: job.submit_user,
     inputs: readInputs(job.inputs),
     timeoutSeconds: job.timeout_seconds,
-    outputArtifactId: job.output_artifact_id,
-    logArtifactId: job.log_artifact_id,
     parametersText: readParameters(text),
   };
 }
@@ -92,12 +86,11 @@ const artifactSchema = v.object({
   status: v.string(),
   sha256: optional(sha256),
   size_bytes: optional(count),
-  content_url: optionalText,
 });
 
 export function readArtifact(text: string): Artifact {
-  const { content_url, size_bytes, ...artifact } = v.parse(artifactSchema, JSON.parse(text));
-  return { ...artifact, bytes: size_bytes, contentUrl: content_url };
+  const { size_bytes, ...artifact } = v.parse(artifactSchema, JSON.parse(text));
+  return { ...artifact, bytes: size_bytes };
 }
 
 export function readCreated(text: string): { artifactId: string } {
@@ -166,13 +159,12 @@ export function writeReport(workerId: string, report: Report): string {
 }
 
 export function writeArtifact(workerId: string, artifact: NewArtifact): string {
-  const { type, residence, name, metadata, contentUrl } = artifact;
+  const { type, residence, name, metadata } = artifact;
   return write({
     type,
     residence,
     name: storable(name, maxTextChars),
     metadata: writeMetadata(workerId, metadata),
-    content_url: contentUrl,
   });
 }
 

@@ -14,7 +14,9 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
   const causes = [
     outcome.cause,
-    job.outputs.stage === "failed" ? `outputs were not uploaded: ${job.outputs.detail}` : undefined,
+    job.outputs.stage === "failed"
+      ? `outputs were not uploaded: ${job.outputs.detail}; they are in ${job.dir}/${outcome.outputDir} on the cluster`
+      : undefined,
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
     job.stop && job.logs.stage === "committed" ? `log artifact ${job.logs.artifactId}` : undefined,
   ].filter((cause) => cause !== undefined);

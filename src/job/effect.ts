@@ -2,9 +2,9 @@
  * What the daemon does to the world (effects), what comes back (results) and everything that can happen to a job
  * (events). `decide.ts` chooses effects, `daemon/effects.ts` knows how to run each kind, `fold.ts` folds the events.
  */
-import type { InputRef, Lane, Report, ServerJob } from "./job.ts";
+import type { Lane, Report, ServerJob } from "./job.ts";
 import type { BackendName } from "./profile.ts";
-import type { JobId, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
+import type { Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
 
 export type FileRole = "input" | "output" | "log";
 export type UploadRole = Exclude<FileRole, "input">;
@@ -108,11 +108,14 @@ export type JobEvent =
     }
   /** EMX2's list or the job itself was read; null: 404. */
   | { readonly kind: "ServerSaw"; readonly at: number; readonly job: Omit<ServerJob, "parametersText"> | null }
-  /** A scheduler cycle: `row` null where the scheduler answered and does not know the run. */
+  /**
+   * A scheduler cycle: `row` null where the scheduler answered and does not know the run, absent where its queue does not
+   * list the run and accounting, which could tell why, does not answer.
+   */
   | {
       readonly kind: "RunObserved";
       readonly at: number;
-      readonly row: SchedulerRow | null;
+      readonly row?: SchedulerRow | null;
       readonly receipts: Receipts;
     }
   /** The intent of an effect is on disk, and the effect starts now. */
@@ -137,5 +140,3 @@ export interface FileRow {
   /** Milliseconds; outputs and logs: as it was when it was hashed. */
   readonly mtimeMs?: number;
 }
-
-export type { InputRef, JobId };

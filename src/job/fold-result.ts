@@ -79,7 +79,10 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   Submit(job, effect, result) {
     if (job.run.stage !== "submitting") return job;
     if (result.is === "doubt") return { ...job, run: { ...job.run, doubt: true } };
-    if (result.is !== "ok") return { ...job, run: { stage: "written", ref: effect.ref } };
+    const written = { stage: "written", ref: effect.ref } as const;
+    // Its script is gone: as with an input that can not be had, the job fails before anything was run.
+    if (result.is === "refused") return { ...job, run: written, inputs: { stage: "failed", detail: result.cause } };
+    if (result.is !== "ok") return { ...job, run: written };
     return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId: result.value.schedulerId } } };
   },
 
@@ -95,6 +98,11 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   CloseRun(job, effect, result) {
     const { ref, outcome } = effect;
     const closable = outcome.state === "NEVER_SUBMITTED" ? "submitting" : "tracked";
+    if (job.run.stage === "submitting" && result.is === "retry") {
+      // It may have turned up after all: it is looked for again.
+      const { absentAt: _absentAt, ...submitting } = job.run;
+      return { ...job, run: submitting };
+    }
     if (job.run.stage !== closable || result.is !== "ok") return job;
     return { ...job, run: { stage: "ended", ref, outcome, stderrTail: result.value.stderrTail } };
   },

@@ -86,6 +86,10 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const lastRow = row && run.row && sameButElapsed(row, run.row) ? run.row : (row ?? run.row);
   // An end that was shown stays one when the scheduler forgets it: absence takes nothing back.
   const ended = lastRow !== undefined && phaseOf[lastRow.state] === "ended";
+  // A program that has left the queue by itself needs no accounting to be over; what a signal meant only it can tell. And
+  // its silence breaks no absence off that had begun.
+  const silent = row === undefined && (receipts.exit?.signal === null || run.absentSince !== undefined);
+  const absent = row === null || silent;
   const { lookedAt, ...known } = run;
   const evidence = {
     stage: "tracked" as const,
@@ -94,7 +98,7 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
     ...(lastRow ? { row: lastRow } : {}),
     ...(ended ? { endedSince: run.endedSince ?? at } : {}),
     ...(receipts.exit ? { exitSince: run.exitSince ?? at } : {}),
-    ...(row === null ? { absentSince: run.absentSince ?? at } : {}),
+    ...(absent ? { absentSince: run.absentSince ?? at } : {}),
   };
   const waiting = ended || receipts.exit !== undefined || row === null;
   const next = waiting ? { ...evidence, lookedAt: at } : evidence;

@@ -4,7 +4,7 @@
  */
 import type { BackendName } from "./profile.ts";
 import type { JobId, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
-import type { JobStatus, TerminalStatus } from "./status.ts";
+import type { JobStatus } from "./status.ts";
 
 export const lanes = ["claim", "inputs", "run", "logs", "outputs", "report", "clean"] as const;
 /** At most one effect is in flight per job and lane. */
@@ -23,12 +23,9 @@ export interface ServerJob {
   readonly profile: string | null;
   readonly status: JobStatus;
   readonly workerId: string | null;
-  readonly slurmJobId: string | null;
   readonly submitUser: string | null;
   readonly inputs: readonly InputRef[];
   readonly timeoutSeconds: number | null;
-  readonly outputArtifactId: string | null;
-  readonly logArtifactId: string | null;
   /** The source text of `parameters`, untouched (number spellings and key order survive); `{}` where there is none. */
   readonly parametersText: string;
 }
@@ -166,5 +163,3 @@ export interface Stop {
   readonly at: number;
   readonly detail: string;
 }
-
-export type { JobStatus, TerminalStatus };

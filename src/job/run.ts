@@ -26,8 +26,7 @@ export function runName(jobId: JobId): string {
 }
 
 /**
- * Slurm's base states (squeue's long names), plus two of ours: `UNKNOWN` for a word that no table knows, and nothing
- * else. Source: squeue and sacct of Slurm 22.05, 24.11 and 26.05.
+ * Slurm's base states (squeue's long names), plus one of ours: `UNKNOWN` for a word that no table knows. Source: squeue and sacct of Slurm 22.05, 24.11 and 26.05.
  */
 export const slurmStates = [
   "PENDING",
@@ -109,8 +108,9 @@ export interface SchedulerRow {
 }
 
 /**
- * What one scheduler cycle says about the runs it was asked for. A healthy answer names every run: its row, or `null`
- * where the scheduler answered and does not know it. A failed query is `unavailable` and says nothing about any run.
+ * What one scheduler cycle says about the runs it was asked for: its row, or `null` where the scheduler answered and does
+ * not know it. A run is left out where the queue does not list it and accounting does not answer. A failed query is
+ * `unavailable` and says nothing about any run.
  */
 export type StatesAnswer =
   | { readonly is: "answered"; readonly rows: ReadonlyMap<JobId, SchedulerRow | null> }

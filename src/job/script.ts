@@ -1,8 +1,9 @@
 /**
  * What lies in `.emx2/` for a run. `job.sh` is the same for every job; the rest is text that it reads in the shell, in
- * this order: the operator's prelude, `environment.sh` (sets "$@" to `NAME=value` words), `command.sh` (adds the program
- * and its arguments, and runs all of it through env(1)). A submitter's values are thus only ever single-quoted words,
- * never variables of the shell, whose own (`RANDOM`, `UID`, `IFS`) would change or stop them.
+ * this order: the operator's prelude, `environment.sh` (exports the variables), `command.sh` (adds the program and its
+ * arguments, and runs it). A submitter's values are only ever single-quoted words. Anybody on the node can read a
+ * program's arguments, so that variables do not pass through env(1), but for those few that a shell keeps for itself
+ * (`RANDOM`, `LC_ALL`) and would change, or stop at.
  * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_output` and `$emx2_work` (this run's directories in it).
  */
 import jobScript from "./job.sh" with { type: "text" };
@@ -27,7 +28,7 @@ export interface ScriptFile {
 }
 
 export type Script =
-  | { readonly is: "written"; readonly files: readonly ScriptFile[] }
+  | { readonly is: "written"; readonly files: readonly ScriptFile[]; readonly parametersHash: string }
   /** The job asks for what it can not have: it fails, and this says why. */
   | { readonly is: "refused"; readonly cause: string };
 
@@ -36,6 +37,7 @@ export function controlFiles(input: ScriptInput): Script {
   if (parsed.is === "refused") return parsed;
   return {
     is: "written",
+    parametersHash: parsed.parametersHash,
     files: [
       { name: "job.sh", content: jobScript, executable: true },
       { name: "prelude.sh", content: lines(["# Lines of the operator's.", ...input.profile.prelude]) },
@@ -53,7 +55,7 @@ function environmentFile(input: ScriptInput, workload: Workload): string {
   const { workload: program } = input.profile;
   const inside = program.kind === "image";
   const parametersFit = Buffer.byteLength(input.parametersText) <= longestParametersBytes;
-  const words = [
+  const variables = [
     word("HPC_JOB_ID", quote(input.jobId)),
     word("EMX2_JOB_ID", quote(input.jobId)),
     word("HPC_INPUT_DIR", inside ? "/input" : '"$emx2_dir/input"'),
@@ -63,9 +65,11 @@ function environmentFile(input: ScriptInput, workload: Workload): string {
     ...(parametersFit ? [word("HPC_PARAMETERS", quote(input.parametersText))] : []),
     ...workload.environment.map(({ name, value }: EnvironmentEntry) => word(name, quote(value))),
   ];
-  const forContainer = inside ? words.map((text) => `${containerPrefix(input.apptainer)}ENV_${text}`) : words;
+  const prefixed = inside ? variables.map((text) => `${containerPrefix(input.apptainer)}ENV_${text}`) : variables;
+  const all = [...prefixed, ...(inside ? imageSettings(input.apptainer) : [])];
   return lines([
-    `set -- ${[...forContainer, ...(inside ? imageSettings(input.apptainer) : [])].join(" \\\n  ")}`,
+    ...all.filter((text) => !shellsOwn.test(text)).map((text) => `export ${text}`),
+    `set -- ${all.filter((text) => shellsOwn.test(text)).join(" \\\n  ")}`,
     ...(parametersFit
       ? []
       : [
@@ -73,6 +77,19 @@ function environmentFile(input: ScriptInput, workload: Workload): string {
         ]),
   ]);
 }
+
+/**
+ * Names that dash, bash, busybox or ksh give a meaning of their own, beyond those that no job may set, and `job.sh`'s. Whether a value stays
+ * as it is must not hang on the shell that a site calls sh.
+ */
+const shellsOwn = new RegExp(
+  `^(${[
+    "emx2_\\w+|_|COLUMNS|COMP_\\w+|COMPREPLY|COPROC|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|EXECIGNORE|FCEDIT|FUNCNAME|FUNCNEST",
+    "GLOBIGNORE|GROUPS|HIST[A-Z]+|histchars|HOSTNAME|HOSTTYPE|IGNOREEOF|INPUTRC|KSH\\w*|LANG|LANGUAGE|LC_\\w+|LINENO|LINES",
+    "MACHTYPE|MAIL|MAILCHECK|MAILPATH|MAPFILE|OLDPWD|OPTARG|OPTERR|OPTIND|OSTYPE|PGRP|PIPESTATUS|POSIXLY_CORRECT",
+    "PROMPT_\\w+|PS[0-9]|PWD|RANDOM|READLINE_\\w+|REPLY|SECONDS|SHELL|SHLVL|SRANDOM|TERM|TEXTDOMAIN\\w*|TIMEFORMAT|TMOUT",
+  ].join("|")})=`,
+);
 
 /** Apptainer reads its own prefix first and Singularity's as well; SingularityCE reads its own alone. */
 function containerPrefix(apptainer: ApptainerSettings): "APPTAINER" | "SINGULARITY" {

@@ -2,7 +2,7 @@
  * What a job asks to be passed to its program: `parameters.args` and `parameters.environment`. It comes from a submitter
  * and may be anything, so that whatever can not be passed byte for byte, or is not allowed, is refused by name.
  */
-import { childTexts } from "./raw-json.ts";
+import { canonicalHash, childTexts } from "./raw-json.ts";
 
 export interface Workload {
   readonly args: readonly string[];
@@ -15,7 +15,8 @@ export interface EnvironmentEntry {
 }
 
 export type ParsedWorkload =
-  | { readonly is: "parsed"; readonly workload: Workload }
+  /** `parametersHash`: SHA-256 of the parameters in EMX2's canonical spelling. */
+  | { readonly is: "parsed"; readonly workload: Workload; readonly parametersHash: string }
   | { readonly is: "refused"; readonly cause: string };
 
 /** Linux passes one argument or `NAME=value` of at most 128 KiB, its final NUL included; the rest is for a prefixed name. */
@@ -28,7 +29,19 @@ const mostValueBytes = 1_000_000;
  * `*` stands for any run of characters.
  */
 const neverAllowed = [
-  ...["PATH", "LD_*", "ENV", "IFS", "BASH*", "SHELLOPTS", "UID", "EUID", "PPID", "PYTHON*"],
+  ...["PATH", "HOME", "ENV", "IFS", "BASH*", "SHELLOPTS", "UID", "EUID", "PPID"],
+  ...["LD_*", "GCONV_PATH", "GLIBC_*", "LOCPATH", "NLSPATH"],
+  ...[
+    "PYTHON*",
+    "PERL*",
+    "RUBY*",
+    "NODE_*",
+    "R_*",
+    "JULIA_*",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "_JAVA_OPTIONS",
+  ],
   ...["SLURM_*", "SBATCH_*", "APPTAINER*", "SINGULARITY*", "HPC_*", "EMX2_*"],
 ];
 
@@ -40,7 +53,9 @@ export function parseWorkload(parametersText: string, allowedNames: readonly str
     const args = parseArguments(parameters.get("args"));
     const environment = parseEnvironment(parameters.get("environment"), allowedNames);
     checkTotal(args, environment);
-    return { is: "parsed", workload: { args, environment } };
+    // Nesting beyond what can be spelt canonically throws too: the job fails for it, not the daemon.
+    const parametersHash = canonicalHash(parametersText);
+    return { is: "parsed", workload: { args, environment }, parametersHash };
   } catch (error) {
     if (error instanceof Refusal) return { is: "refused", cause: error.message };
     if (error instanceof SyntaxError || error instanceof RangeError)

@@ -13,6 +13,7 @@ import { StateError } from "../errors.ts";
 import type { Effect, FileRole, FileRow, JobEvent, Result } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
+import { excerptOf } from "./excerpt.ts";
 import { openDatabase, readMeta } from "./schema.ts";
 import { stateError } from "./state-error.ts";
 import { Tables } from "./tables.ts";
@@ -39,30 +40,7 @@ export interface InDoubt {
   readonly effect: Effect;
 }
 
-/** Every call may throw StateError; the journal is then as it was before the call. */
-export interface Journal {
-  /** UUID of this state, made once and kept for ever. */
-  readonly stateId: string;
-  /** Jobs in the order in which they came, and the effects in doubt in the order in which they began. */
-  load(): { jobs: Job[]; inDoubt: InDoubt[] };
-  record(entry: Recorded, durability: Durability): void;
-  file(jobId: JobId, role: FileRole, index: number): FileRow | null;
-  files(jobId: JobId, role: FileRole): FileRow[];
-  history(jobId: JobId): { at: number; event: JobEvent }[];
-  /** Removes the job, its effects and its files. Its events stay until they are pruned. */
-  forget(jobId: JobId): void;
-  /** Writes the lossy records that wait. */
-  flush(): void;
-  /** Removes events older than this instant. */
-  prune(beforeMs: number): void;
-  /** What is committed, as the bytes of a database: records that still wait are not in it. */
-  serialize(): Uint8Array;
-  close(): void;
-  /** Records taken of each class, and transactions committed. */
-  readonly counts: { durable: number; lossy: number; transactions: number };
-}
-
-export interface JournalOptions {
+interface JournalOptions {
   readonly clock: Clock;
   /** The program's version, kept so that an older one can say who wrote a schema that it does not know. */
   readonly version?: string;
@@ -74,12 +52,13 @@ const flushDelayMs = 1_000;
 /** `source`: the path of the file, `:memory:`, or what `serialize` gave (a journal in memory that goes on from there). */
 export function openJournal(source: string | Uint8Array, options: JournalOptions): Journal {
   const path = typeof source === "string" ? source : ":memory:";
-  return new SqliteJournal(openDatabase(source, options), path, options.clock);
+  return new Journal(openDatabase(source, options), path, options.clock);
 }
 
-export class SqliteJournal implements Journal {
+/** Every call may throw StateError; the journal is then as it was before the call. */
+export class Journal {
+  /** UUID of this state, made once and kept for ever. */
   readonly stateId: string;
-  readonly counts = { durable: 0, lossy: 0, transactions: 0 };
   readonly #database: Database;
   readonly #tables: Tables;
   readonly #path: string;
@@ -95,6 +74,7 @@ export class SqliteJournal implements Journal {
     this.stateId = readMeta(database, "state") ?? "";
   }
 
+  /** Jobs in the order in which they came, and the effects in doubt in the order in which they began. */
   load(): { jobs: Job[]; inDoubt: InDoubt[] } {
     this.flush();
     return this.#guarded(() => ({ jobs: this.#tables.jobs(), inDoubt: this.#tables.inDoubt() }));
@@ -103,13 +83,11 @@ export class SqliteJournal implements Journal {
   record(entry: Recorded, durability: Durability): void {
     if (durability === "durable") {
       this.#commit([...this.#pending, entry]);
-      this.counts.durable += 1;
       return;
     }
     // Before it is taken, not after: a caller that gets an error must not find its record written later.
     if (this.#pending.length >= maxPendingRecords) this.flush();
     this.#pending.push(entry);
-    this.counts.lossy += 1;
     this.#flushSoon();
   }
 
@@ -128,22 +106,32 @@ export class SqliteJournal implements Journal {
     return this.#guarded(() => this.#tables.history(jobId));
   }
 
+  /** Removes the job, its effects and its files. Its events stay until they are pruned. */
   forget(jobId: JobId): void {
     this.#commit(this.#pending, () => this.#tables.forget(jobId));
   }
 
+  /** Writes the lossy records that wait. */
   flush(): void {
     if (this.#pending.length > 0) this.#commit(this.#pending);
   }
 
+  /** Removes events older than this instant. */
   prune(beforeMs: number): void {
     this.#commit(this.#pending, () => this.#tables.prune(beforeMs));
   }
 
+  /** What is committed, as the bytes of a database: records that still wait are not in it. */
   serialize(): Uint8Array {
     return this.#guarded(() => this.#database.serialize());
   }
 
+  /** The same of what a person looks at: jobs and their last events. */
+  excerpt(): Uint8Array {
+    return this.#guarded(() => excerptOf(this.#database));
+  }
+
+  /** Closes even where the last records can not be written: then it throws when all is let go. */
   close(): void {
     try {
       this.flush();
@@ -162,7 +150,6 @@ export class SqliteJournal implements Journal {
         also?.();
       })();
     });
-    this.counts.transactions += 1;
     this.#pending = [];
     this.#callOffFlush?.();
     this.#callOffFlush = undefined;

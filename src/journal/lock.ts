@@ -13,7 +13,7 @@ import type { Clock } from "../clock.ts";
 import { StateError } from "../errors.ts";
 import { stateError } from "./state-error.ts";
 
-export interface Lock {
+interface Lock {
   release(): void;
 }
 

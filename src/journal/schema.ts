@@ -30,7 +30,7 @@ const migrations: readonly string[] = [
   `,
 ];
 
-export const schemaVersion = migrations.length;
+const schemaVersion = migrations.length;
 
 /** Opens or makes the database and brings it to our schema. `source`: path, `:memory:`, or the bytes of a database. */
 export function openDatabase(

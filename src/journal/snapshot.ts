@@ -1,8 +1,11 @@
 /**
- * The snapshot: a copy of the journal that others may read. Nobody but the daemon opens the journal itself, since a second
+ * The snapshot: an excerpt of the journal that others may read. Nobody but the daemon opens the journal itself, since a second
  * opener of a database whose file system has no locks can destroy it; here a reader takes one whole file into memory.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
+import { type Clock, systemClock } from "../clock.ts";
+import { errnoOf } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
@@ -11,21 +14,37 @@ import { openBytes } from "./schema.ts";
 import { stateError } from "./state-error.ts";
 import { Tables } from "./tables.ts";
 
-export interface Snapshot {
+interface Snapshot {
   /** Jobs in the order in which they came. */
   readonly jobs: readonly Job[];
+  /** The last events of one of them. */
   history(jobId: JobId): { at: number; event: JobEvent }[];
   /** Wall clock milliseconds. */
   readonly writtenAt: number;
 }
 
-/** Replaces the snapshot at `path` (0600), so that a reader finds the old one or the new one, whole. Throws StateError. */
-export function publishSnapshot(journal: Pick<Journal, "serialize">, path: string): void {
+/** One at a time: they share the name of the temporary file. */
+let publishing: Promise<unknown> = Promise.resolve();
+
+/**
+ * Replaces the snapshot at `path` (0600), so that a reader finds the old one or the new one, whole. What it holds is taken
+ * at once, and written while the event loop goes on. Gives the milliseconds that it took; throws StateError.
+ */
+export async function publishSnapshot(
+  journal: Pick<Journal, "excerpt">,
+  path: string,
+  clock: Clock = systemClock,
+): Promise<number> {
+  const from = clock.mono();
   try {
-    replaceFile(path, journal.serialize());
+    const bytes = journal.excerpt();
+    const written = publishing.then(() => replaceFile(path, bytes));
+    publishing = written.catch(() => undefined); // told to whoever asked for that one
+    await written;
   } catch (error) {
     throw stateError(error, path);
   }
+  return clock.mono() - from;
 }
 
 /** null: none has been published. Throws StateError where it can not be read or a newer version wrote it. */
@@ -36,26 +55,26 @@ export function readSnapshot(path: string): Snapshot | null {
   return { jobs: tables.jobs(), history: (jobId) => tables.history(jobId), writtenAt: file.writtenAt };
 }
 
-function replaceFile(path: string, bytes: Uint8Array): void {
+async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.new`;
-  rmSync(temporary, { force: true });
+  await rm(temporary, { force: true });
   try {
-    writeSynced(temporary, bytes);
-    renameSync(temporary, path);
+    await writeSynced(temporary, bytes);
+    await rename(temporary, path);
   } catch (error) {
     // On a full disk half a file would take the room that the journal needs.
-    rmSync(temporary, { force: true });
+    await rm(temporary, { force: true });
     throw error;
   }
 }
 
-function writeSynced(path: string, bytes: Uint8Array): void {
-  const file = openSync(path, "wx", 0o600);
+async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, "wx", 0o600);
   try {
-    writeFileSync(file, bytes);
-    fsyncSync(file);
+    await file.writeFile(bytes);
+    await file.sync();
   } finally {
-    closeSync(file);
+    await file.close();
   }
 }
 
@@ -65,7 +84,7 @@ function readWhole(path: string): { readonly bytes: Uint8Array; readonly written
     file = openSync(path, "r");
     return { bytes: readFileSync(file), writtenAt: fstatSync(file).mtimeMs };
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    if (errnoOf(error) === "ENOENT") return null;
     throw stateError(error, path);
   } finally {
     if (file !== undefined) closeSync(file);

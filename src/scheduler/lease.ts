@@ -1,39 +1,62 @@
 /**
  * Which run has an attempt, as the batch script wrote it down: `.emx2/lease.ATTEMPT` is a symlink to the id. It is the
- * strongest answer there is, and the only one that outlives the scheduler's memory.
+ * strongest answer there is, and the only one that outlives the scheduler's memory. It lies on a shared file system, which
+ * may never answer; a job may have put anything in its place.
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
+import type { Clock } from "../clock.ts";
+import { errnoOf, StorageError } from "../errors.ts";
 import type { RunRef } from "../job/run.ts";
 
+const answerMs = 30_000;
+/** Slurm's ids, the shell's and the simulation's. */
+const schedulerId = /^[A-Za-z0-9_-]{1,64}$/;
+
 /** The id that holds the run's attempt; undefined: none does, or the attempt was closed. */
-export function leaseOf(run: RunRef): string | undefined {
-  const holder = linkText(join(run.dir, ".emx2", `lease.${run.attempt}`));
-  return holder === "closed" ? undefined : holder;
+export function leaseOf(run: RunRef, clock: Clock): Promise<string | undefined> {
+  return answered(clock, run.dir, async () => {
+    const holder = await holderIn(run, `lease.${run.attempt}`);
+    return holder === "closed" ? undefined : holder;
+  });
 }
 
 /** Ids that can not be this run's: they hold other attempts of the job, or lost the lease and did nothing. */
-export function foreignIds(run: RunRef): ReadonlySet<string> {
-  const names = namesIn(join(run.dir, ".emx2"));
-  const others = names.filter((name) => /^lease\.[^.]+$/.test(name) && name !== `lease.${run.attempt}`);
-  const holders = others.flatMap((name) => linkText(join(run.dir, ".emx2", name)) ?? []);
-  const losers = names.flatMap((name) => /^lost\.[^.]+\.([^.]+)\.\d+$/.exec(name)?.[1] ?? []);
-  return new Set([...holders, ...losers]);
+export function foreignIds(run: RunRef, clock: Clock): Promise<ReadonlySet<string>> {
+  return answered(clock, run.dir, async () => {
+    const names = (await orAbsent(readdir(join(run.dir, ".emx2")))) ?? [];
+    const others = names.filter((name) => /^lease\.[^.]+$/.test(name) && name !== `lease.${run.attempt}`);
+    const holders = await Promise.all(others.map((name) => holderIn(run, name)));
+    const losers = names.map((name) => /^lost\.[^.]+\.([^.]+)\.\d+$/.exec(name)?.[1]);
+    return new Set([...holders, ...losers].filter((id) => id !== undefined));
+  });
 }
 
-function linkText(path: string): string | undefined {
-  return orAbsent(() => readlinkSync(path));
+async function holderIn(run: RunRef, name: string): Promise<string | undefined> {
+  const holder = await orAbsent(readlink(join(run.dir, ".emx2", name)));
+  return holder !== undefined && schedulerId.test(holder) ? holder : undefined;
 }
 
-function namesIn(directory: string): string[] {
-  return orAbsent(() => readdirSync(directory)) ?? [];
-}
-
-function orAbsent<T>(read: () => T): T | undefined {
+/** EINVAL: it is no symlink. */
+async function orAbsent<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
-    return read();
+    return await reading;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (["ENOENT", "EINVAL"].includes(errnoOf(error) ?? "")) return undefined;
     throw error;
+  }
+}
+
+/** A call that hangs in the kernel can not be taken back; only the wait for it ends. */
+async function answered<T>(clock: Clock, path: string, read: () => Promise<T>): Promise<T> {
+  const silence = Promise.withResolvers<never>();
+  const callOff = clock.timer(answerMs, () => {
+    const message = `the file system of ${path} has not answered for ${answerMs / 1_000} s`;
+    silence.reject(new StorageError(message, { code: "ETIMEDOUT", syscall: "wait for", path }));
+  });
+  try {
+    return await Promise.race([read(), silence.promise]);
+  } finally {
+    callOff();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What sbatch's answer means: submitted, refused (asking again will not help), unavailable (nothing happened, ask again) or
- * in doubt. The table goes from top to bottom; what it does not know is in doubt, for a second submission costs more
- * than a wait.
+ * What sbatch's answer means: submitted, refused (asking again will not help), busy (this one has to wait, others may go
+ * on), unavailable (nobody at home, for all of them) or in doubt. The table goes from top to bottom; what it does not know
+ * is in doubt, for a second submission costs more than a wait.
  */
 import { type Completed, failureLine } from "../subprocess.ts";
 import type { SubmitAnswer } from "./scheduler.ts";
@@ -26,7 +26,7 @@ function printedId(stdout: string): string | undefined {
   return ids.at(-1);
 }
 
-const meanings: readonly { readonly is: "doubt" | "unavailable" | "refused"; readonly pattern: RegExp }[] = [
+const meanings: readonly { readonly is: "doubt" | "unavailable" | "busy" | "refused"; readonly pattern: RegExp }[] = [
   // The request may have arrived.
   { is: "doubt", pattern: /Socket timed out|Zero Bytes were transmitted|Unexpected message received/i },
 
@@ -36,16 +36,17 @@ const meanings: readonly { readonly is: "doubt" | "unavailable" | "refused"; rea
   { is: "unavailable", pattern: /Unable to contact slurm controller|in standby mode|Connection refused/i },
   { is: "unavailable", pattern: /authentication error|Munge \w+ failed|Unable to resolve|No route to host/i },
   { is: "unavailable", pattern: /Unable to process configuration file|Could not establish a configuration source/i },
-  // Limits on how many, and maintenance: they pass.
-  { is: "unavailable", pattern: /temporarily|sleeping and retrying|queue (is )?full|rate limit|too many|try again/i },
-  { is: "unavailable", pattern: /Max(Submit|Jobs)\w*Limit|GrpSubmit\w*Limit|job submit limit reached/i },
-  { is: "unavailable", pattern: /Required partition not available/ },
-  { is: "unavailable", pattern: /No space left on device|Disk quota exceeded/i },
+
+  // Limits on how many, a partition that is closed, a controller that has too much to do: they pass.
+  { is: "busy", pattern: /Max(Submit|Jobs)\w*Limit|GrpSubmit\w*Limit|job submit limit reached/i },
+  { is: "busy", pattern: /Required partition not available/ },
+  { is: "busy", pattern: /temporarily|sleeping and retrying|queue (is )?full|rate limit|too many|try again/i },
+  { is: "busy", pattern: /No space left on device|Disk quota exceeded/i },
 
   // Limits on how large: they stay.
   { is: "refused", pattern: /\b(QOS|Assoc|Partition)\w*Limit\b/ },
   // `MaxSubmitJobs` without the name of the limit reads like this; so does a size limit.
-  { is: "unavailable", pattern: /Job violates accounting\/QOS policy/ },
+  { is: "busy", pattern: /Job violates accounting\/QOS policy/ },
 
   // The options are wrong, before or at the controller; it says "Batch job submission failed" of all that it refuses.
   {

@@ -24,6 +24,8 @@ export interface Scheduler {
 export type SubmitAnswer =
   | { readonly is: "submitted"; readonly schedulerId: string }
   | { readonly is: "refused"; readonly cause: string }
+  /** This submission has to wait (a limit on how many, a closed partition); others may go on. */
+  | { readonly is: "busy"; readonly cause: string }
   | { readonly is: "unavailable"; readonly cause: string }
   | { readonly is: "doubt"; readonly cause: string };
 

@@ -4,9 +4,11 @@
  * given to another process is never taken for it. The id is the lease's value and part of the log files' names, as
  * Slurm's is; the script learns it from `EMX2_RUN_ID`.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { constants, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
+import { errnoOf } from "../errors.ts";
 import type { RunRef, SchedulerRow } from "../job/run.ts";
 import { leaseOf } from "./lease.ts";
 import type { Scheduler, SubmitAnswer } from "./scheduler.ts";
@@ -33,20 +35,23 @@ export function createShell({ clock, env, killWaitMs = usualKillWaitMs }: ShellO
     },
 
     async find(run) {
-      const schedulerId = leaseOf(run);
+      const schedulerId = await idOf(run, clock);
       return schedulerId === undefined ? { is: "absent" } : { is: "found", schedulerId };
     },
 
     async states(runs) {
-      return { is: "answered", rows: new Map(runs.map((run) => [run.jobId, rowOf(run)])) };
+      const rows = await Promise.all(runs.map(async (run) => [run.jobId, await rowOf(run, clock)] as const));
+      return { is: "answered", rows: new Map(rows) };
     },
 
     /** KILL follows by itself where TERM does not do; the script must live to write its receipt, so it is not the first. */
     async cancel(run) {
-      const id = leaseOf(run) ?? run.schedulerId;
-      if (id === undefined || !isAlive(id)) return { is: "asked" };
-      writeFileSync(cancelledFile(run), "");
-      if (signalGroup(id, "SIGTERM")) clock.timer(killWaitMs, () => signalGroup(id, "SIGKILL"));
+      const ids = new Set([await idOf(run, clock), run.schedulerId]);
+      for (const id of ids) {
+        if (id === undefined || !isAlive(id)) continue;
+        writeFileSync(cancelledFile(run), "");
+        if (signalGroup(id, "SIGTERM")) clock.timer(killWaitMs, () => signalGroup(id, "SIGKILL"));
+      }
       return { is: "asked" };
     },
   };
@@ -76,16 +81,24 @@ function start(run: RunRef, env: Record<string, string>): SubmitAnswer {
   return { is: "submitted", schedulerId: `${child.pid}-${ticks}` };
 }
 
-function rowOf(run: RunRef): SchedulerRow | null {
-  const schedulerId = leaseOf(run) ?? run.schedulerId;
+/** What stands in the lease may be of a job's making: an id that we could not have given is none. */
+async function idOf(run: RunRef, clock: Clock): Promise<string | undefined> {
+  const holder = await leaseOf(run, clock);
+  return holder !== undefined && runId.test(holder) ? holder : undefined;
+}
+
+const runId = /^[1-9]\d*-\d+$/;
+
+async function rowOf(run: RunRef, clock: Clock): Promise<SchedulerRow | null> {
+  const schedulerId = (await idOf(run, clock)) ?? run.schedulerId;
   if (schedulerId === undefined) return null;
   const row = { source: "squeue", schedulerId, name: run.name } as const;
   if (isAlive(schedulerId)) return { ...row, state: "RUNNING" };
-  const exit = exitReceipt(run);
-  if (exit?.exit === 0) return { ...row, state: "COMPLETED", exitCode: 0, signal: 0 };
+  const exit = await exitCodeOf(run);
+  if (exit === 0) return { ...row, state: "COMPLETED", exitCode: 0, signal: 0 };
   if (existsSync(cancelledFile(run))) return { ...row, state: "CANCELLED" };
-  if (typeof exit?.exit !== "number") return { ...row, state: "FAILED", reason: "gone without a receipt" };
-  return { ...row, state: "FAILED", exitCode: exit.exit, signal: 0 };
+  if (exit === undefined) return { ...row, state: "FAILED", reason: "gone without a receipt" };
+  return { ...row, state: "FAILED", exitCode: exit, signal: 0 };
 }
 
 /** Says that the end was asked for: the script may be gone before it can write a receipt. */
@@ -93,10 +106,23 @@ function cancelledFile(run: RunRef): string {
   return join(run.dir, ".emx2", `cancelled.${run.attempt}`);
 }
 
-/** A receipt is written whole or not at all. */
-function exitReceipt(run: RunRef): { readonly exit?: unknown } | undefined {
-  const text = textOf(join(run.dir, ".emx2", `exit.${run.attempt}.0`));
-  return text === undefined ? undefined : JSON.parse(text);
+const maxReceiptBytes = 64 * 1024;
+/** Neither a link is followed, nor a FIFO that nobody writes to waited for. */
+const asReceipt = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** A receipt is written whole or not at all; whatever else a job has put there is none. */
+async function exitCodeOf(run: RunRef): Promise<number | undefined> {
+  try {
+    await using file = await open(join(run.dir, ".emx2", `exit.${run.attempt}.0`), asReceipt);
+    const status = await file.stat();
+    if (!status.isFile() || status.size > maxReceiptBytes) return undefined;
+    const receipt: unknown = JSON.parse(await file.readFile("utf8"));
+    const isReceipt = typeof receipt === "object" && receipt !== null && "exit" in receipt;
+    return isReceipt && Number.isInteger(receipt.exit) ? Number(receipt.exit) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || ["ENOENT", "ELOOP", "ENXIO"].includes(errnoOf(error) ?? "")) return undefined;
+    throw error;
+  }
 }
 
 function signalGroup(id: string, signal: "SIGTERM" | "SIGKILL"): boolean {
@@ -105,13 +131,13 @@ function signalGroup(id: string, signal: "SIGTERM" | "SIGKILL"): boolean {
     process.kill(-processOf(id), signal);
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ESRCH") return false;
+    if (errnoOf(error) === "ESRCH") return false;
     throw error;
   }
 }
 
 function isAlive(id: string): boolean {
-  return startTicks(processOf(id)) === id.split("-")[1];
+  return runId.test(id) && startTicks(processOf(id)) === id.split("-")[1];
 }
 
 function processOf(id: string): number {
@@ -120,17 +146,17 @@ function processOf(id: string): number {
 
 /** undefined: there is no such process, or it is one that has ended and was not waited for. */
 function startTicks(pid: number): string | undefined {
-  const stat = textOf(`/proc/${pid}/stat`);
+  const stat = statText(pid);
   const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
   return fields?.[0] === "Z" || fields?.[0] === "X" ? undefined : fields?.[19];
 }
 
-function textOf(path: string): string | undefined {
+function statText(pid: number): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(`/proc/${pid}/stat`, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH"))
-      return undefined;
+    const code = errnoOf(error);
+    if (code === "ENOENT" || code === "ESRCH") return undefined;
     throw error;
   }
 }

@@ -34,7 +34,7 @@ export function createSimulate({ clock }: { readonly clock: Clock }): Scheduler 
     },
 
     async states(runs) {
-      return { is: "answered", rows: new Map(runs.map((run) => [run.jobId, advance(run, clock)])) };
+      return { is: "answered", rows: await advanceAll(runs, clock) };
     },
 
     async cancel(run) {
@@ -45,23 +45,28 @@ export function createSimulate({ clock }: { readonly clock: Clock }): Scheduler 
   };
 }
 
-function advance(run: RunRef, clock: Clock): SchedulerRow | null {
+async function advanceAll(runs: readonly RunRef[], clock: Clock): Promise<Map<string, SchedulerRow | null>> {
+  const rows = new Map<string, SchedulerRow | null>();
+  for (const run of runs) rows.set(run.jobId, await advance(run, clock));
+  return rows;
+}
+
+async function advance(run: RunRef, clock: Clock): Promise<SchedulerRow | null> {
   const before = stepOf(run);
   if (before === undefined) return null;
   const step = next[before];
   if (step !== before) {
     const nowS = Math.floor(clock.wall() / 1_000);
-    if (step === "RUNNING") begin(run, nowS);
+    if (step === "RUNNING" && (await leaseOf(run, clock)) === undefined) take(run);
+    if (step === "RUNNING") writeReceipt(run, "start", { pid: 0, start: nowS });
     if (step === "COMPLETED") finish(run, nowS);
     record(run, step);
   }
   return { source: "squeue", schedulerId: idOf(run), name: run.name, state: step, reason: "SIMULATED" };
 }
 
-/** What `job.sh` writes before the workload. */
-function begin(run: RunRef, nowS: number): void {
-  if (leaseOf(run) === undefined) symlinkSync(idOf(run), control(run, `lease.${run.attempt}`));
-  writeReceipt(run, "start", { pid: 0, start: nowS });
+function take(run: RunRef): void {
+  symlinkSync(idOf(run), control(run, `lease.${run.attempt}`));
 }
 
 /** What the workload and, after it, `job.sh` write. */

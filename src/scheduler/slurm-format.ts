@@ -1,7 +1,8 @@
 /**
  * What is said to Slurm's commands and what they answer, as data and pure functions: argument lists, the tables of fields
- * that drive both the argument list and the parser, and what sbatch's errors mean. Seen on Slurm 22.05, 24.11 and 26.05.
+ * that drive both the argument list and the parser. Seen on Slurm 22.05, 24.11 and 26.05.
  */
+import { join } from "node:path";
 import { SchedulerOutputError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
 import { type RunRef, type SchedulerRow, type SlurmState, slurmStates } from "../job/run.ts";
@@ -11,6 +12,11 @@ export interface QueueRow extends SchedulerRow {
   readonly user: string;
   /** Seconds since 1970 by the controller's clock; a requeue makes it later. */
   readonly submittedAt?: number;
+}
+
+/** The command with its path, where `binDir` says where Slurm's commands are. */
+export function located(binDir: string | undefined, [program = "", ...rest]: readonly string[]): string[] {
+  return [binDir === undefined ? program : join(binDir, program), ...rest];
 }
 
 /** sbatch's environment is the job's; whatever else is in ours stays here. */
@@ -89,7 +95,7 @@ const fields: readonly Field[] = [
   { squeue: "%u", sacct: "User", read: (text) => ({ user: text }) },
   { squeue: "%T", sacct: "State", read: (text) => readState(text) },
   { squeue: "%V", sacct: "Submit", read: (text) => (/^\d+$/.test(text) ? { submittedAt: Number(text) } : {}) },
-  { squeue: "%M", sacct: "Elapsed", read: (text) => told("elapsed", text) },
+  { squeue: "%M", sacct: "Elapsed", read: (text) => told("elapsed", wholeTime(text)) },
   { squeue: "%N", sacct: "NodeList", read: (text) => told("node", text) },
   { squeue: "%r", sacct: "Reason", read: (text) => told("reason", text) },
   { sacct: "ExitCode", read: (text) => readExitCode(text) },
@@ -121,10 +127,12 @@ export function sacctArgv(
   return ["sacct", "-P", "-n", "-X", "-S", `now-${Math.ceil(sinceS)}seconds`, key, "-o", columnsFor("sacct")];
 }
 
-/** With its name and its user an id can not hit a job that got it after a controller's crash. */
-export function scancelArgv(user: string, run: RunRef): string[] {
-  const id = run.schedulerId === undefined ? [] : [run.schedulerId];
-  return ["scancel", `--user=${user}`, `--name=${run.name}`, ...id];
+/**
+ * Every submission of the job, also one whose id never came back. An id would narrow it down to one, and may be another
+ * job's after a controller's crash.
+ */
+export function scancelArgv(user: string, name: string): string[] {
+  return ["scancel", `--user=${user}`, `--name=${name}`];
 }
 
 /**
@@ -164,6 +172,13 @@ function readState(text: string): Partial<QueueRow> {
 function readExitCode(text: string): Partial<QueueRow> {
   const [, code, signal] = /^(\d+):(\d+)$/.exec(text) ?? [];
   return code === undefined ? {} : { exitCode: Number(code), signal: Number(signal) };
+}
+
+/** `[D-]HH:MM:SS` always: squeue writes `M:SS` and `H:MM:SS`. */
+function wholeTime(text: string): string {
+  if (!/^(\d+:)?\d+:\d\d$/.test(text)) return text;
+  const parts = text.split(":").map((part) => part.padStart(2, "0"));
+  return (parts.length < 3 ? ["00", ...parts] : parts).join(":");
 }
 
 function told(name: "elapsed" | "node" | "reason", text: string): Partial<QueueRow> {

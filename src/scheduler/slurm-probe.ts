@@ -1,10 +1,9 @@
 /** What `check` asks of Slurm: are its commands there, does the controller answer, does accounting? Nothing is submitted. */
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
-import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { type Completed, failureLine, run, succeeded } from "../subprocess.ts";
-import { queryEnvironment, sacctArgv, squeueArgv } from "./slurm-format.ts";
+import { located, queryEnvironment, sacctArgv, squeueArgv } from "./slurm-format.ts";
 
 export interface ProbeOptions {
   readonly clock: Clock;
@@ -12,6 +11,7 @@ export interface ProbeOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly user: string;
   readonly binDir?: string;
+  readonly onCommand?: (completed: Completed) => void;
 }
 
 export interface ProbeItem {
@@ -71,8 +71,8 @@ function saysConfiguration({ stderr }: Completed): boolean {
   return /process configuration file|establish a configuration source/i.test(stderr);
 }
 
-function askSlurm([program = "", ...rest]: readonly string[], options: ProbeOptions): Promise<Completed> {
-  const { clock, signal, env, binDir } = options;
-  const located = binDir === undefined ? program : join(binDir, program);
-  return run([located, ...rest], { clock, signal, env: queryEnvironment(env), timeoutMs: probeTimeoutMs });
+function askSlurm(argv: readonly string[], options: ProbeOptions): Promise<Completed> {
+  const { clock, signal, env, binDir, onCommand } = options;
+  const told = onCommand ? { onCompleted: onCommand } : {};
+  return run(located(binDir, argv), { clock, signal, env: queryEnvironment(env), timeoutMs: probeTimeoutMs, ...told });
 }

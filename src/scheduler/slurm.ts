@@ -1,44 +1,19 @@
 /**
  * Slurm by its commands. A row counts as a run's by name, user and id together: ids are handed out twice after a
- * controller's crash, and fresh rows of sacct carry other names and users for up to 90 s. Queries that fail say nothing.
- * sbatch is never killed by us: its request may be on the way, and timeout(1) bounds it even where we are killed ourselves.
+ * controller's crash, and fresh rows of sacct carry other names and users for up to 90 s.
  */
-import { join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { SchedulerOutputError } from "../errors.ts";
-import { phaseOf, type RunRef, type SchedulerRow } from "../job/run.ts";
-import { type Completed, failureLine, run as runProgram, succeeded } from "../subprocess.ts";
+import { phaseOf, type RunRef, type SchedulerRow, type StatesAnswer } from "../job/run.ts";
 import { foreignIds, leaseOf } from "./lease.ts";
-import { readSbatch } from "./sbatch-answer.ts";
-import type { CancelAnswer, Scheduler } from "./scheduler.ts";
-import {
-  parseRows,
-  type QueueRow,
-  queryEnvironment,
-  sacctArgv,
-  sacctBatch,
-  sbatchArgv,
-  scancelArgv,
-  squeueArgv,
-  submitEnvironment,
-  unwritableLogs,
-} from "./slurm-format.ts";
+import type { FindAnswer, Scheduler } from "./scheduler.ts";
+import { type CommandOptions, createCommands, killAfterS, type SlurmCommands } from "./slurm-commands.ts";
+import { type QueueRow, unwritableLogs } from "./slurm-format.ts";
 
-export interface SlurmOptions {
-  readonly clock: Clock;
-  /** Where the commands are, if they are not on PATH. */
-  readonly binDir?: string;
-  /** The daemon's environment; Slurm's commands see only what they need of it. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** The name of the user who submits. */
-  readonly user: string;
+export interface SlurmOptions extends Omit<CommandOptions, "submitMs" | "queryMs"> {
   readonly limits?: Partial<SlurmLimits>;
 }
 
-export interface SlurmLimits {
-  /** sbatch's own time. It waits up to 10 s for a controller, and longer for one that is busy. */
-  readonly submitMs: number;
-  readonly queryMs: number;
+export interface SlurmLimits extends Pick<CommandOptions, "submitMs" | "queryMs"> {
   /** How long a message that sbatch has sent may still take effect. */
   readonly messageMs: number;
   /** How long accounting may show a new job without its name. */
@@ -46,161 +21,81 @@ export interface SlurmLimits {
 }
 
 const usualLimits: SlurmLimits = { submitMs: 60_000, queryMs: 60_000, messageMs: 30_000, accountingLagMs: 90_000 };
-const killAfterS = 5;
 const shortestFenceMs = 120_000;
 /** How far the controller's clock and ours may differ; munge allows 5 minutes, but refuses jobs long before people do. */
 const clockSkewS = 60;
-/** sacct shows what was alive since then; further back than the intent, for the same reason. */
-const sacctMarginS = 600;
-/** 100,000 jobs of one user, with room. */
-const maxQueueBytes = 32_000_000;
 
-export function createSlurm(options: SlurmOptions): Scheduler {
+export function createSlurm({ limits: given, ...options }: SlurmOptions): Scheduler {
   const { clock, user } = options;
-  const limits = { ...usualLimits, ...options.limits };
-  // cron sets no USER.
-  const env = { ...options.env, USER: user, LOGNAME: user };
-  const forSubmit = submitEnvironment(env);
-  const forQuery = queryEnvironment(env);
-
-  const located = ([program = "", ...rest]: readonly string[]) => [
-    options.binDir === undefined ? program : join(options.binDir, program),
-    ...rest,
-  ];
-  const query = (argv: readonly string[], signal: AbortSignal) =>
-    runProgram(located(argv), {
-      clock,
-      env: forQuery,
-      signal,
-      timeoutMs: limits.queryMs,
-      maxOutputBytes: maxQueueBytes,
-    });
-
-  async function queue(signal: AbortSignal): Promise<Answer> {
-    const completed = await query(squeueArgv(user), signal);
-    return succeeded(completed) ? readRows("squeue", completed) : failed(completed);
-  }
-
-  /** Without accounting the answer is known: no rows. */
-  async function accounting(runs: readonly RunRef[], signal: AbortSignal): Promise<Answer> {
-    const rows: QueueRow[] = [];
-    for (const argv of sacctCalls(runs, clock.wall())) {
-      const completed = await query(argv, signal);
-      if (/accounting storage is disabled/.test(completed.stderr)) return { is: "answered", rows: [] };
-      const answer = succeeded(completed) ? readRows("sacct", completed) : failed(completed);
-      if (answer.is === "unavailable") return answer;
-      rows.push(...answer.rows);
-    }
-    return { is: "answered", rows };
-  }
-
+  const limits = { ...usualLimits, ...given };
+  const commands = createCommands({ ...options, submitMs: limits.submitMs, queryMs: limits.queryMs });
+  const site = { clock, user, commands };
+  const delayMs = limits.submitMs + killAfterS * 1_000 + limits.messageMs + limits.accountingLagMs;
   return {
-    fenceMs: Math.max(
-      shortestFenceMs,
-      limits.submitMs + killAfterS * 1_000 + limits.messageMs + limits.accountingLagMs,
-    ),
-
+    fenceMs: Math.max(shortestFenceMs, delayMs),
     async submit(run, profile, signal) {
       const cause = unwritableLogs(run.dir);
-      if (cause !== undefined) return { is: "refused", cause };
-      const bound = ["timeout", "-k", String(killAfterS), String(Math.ceil(limits.submitMs / 1_000))];
-      const completed = await runProgram([...bound, ...located(sbatchArgv(run, profile))], {
-        clock,
-        env: forSubmit,
-        signal,
-        onAbort: "leave",
-        timeoutMs: limits.submitMs + 2 * killAfterS * 1_000,
-      });
-      return readSbatch({ ...completed, argv: completed.argv.slice(bound.length) });
+      return cause === undefined ? commands.submit(run, profile, signal) : { is: "refused", cause };
     },
-
-    async find(run, signal) {
-      const holder = leaseOf(run);
-      if (holder !== undefined) return { is: "found", schedulerId: holder };
-      const { schedulerId: _, ...byName } = run;
-      const queued = await queue(signal);
-      if (queued.is === "unavailable") return queued;
-      const inQueue = rowOf(byName, queued.rows, user);
-      if (inQueue) return { is: "found", schedulerId: inQueue.schedulerId };
-      const accounted = await accounting([byName], signal);
-      if (accounted.is === "unavailable") return accounted;
-      const row = rowOf(byName, accounted.rows, user);
-      return row ? { is: "found", schedulerId: row.schedulerId } : { is: "absent" };
-    },
-
-    /**
-     * Where squeue answers and sacct fails, the runs that only sacct could know are left out: nothing is known of them. Of
-     * cancelled ones sacct alone tells by whom.
-     */
-    async states(runs, signal) {
-      const rows = new Map<string, SchedulerRow | null>();
-      if (runs.length === 0) return { is: "answered", rows };
-      const queued = await queue(signal);
-      if (queued.is === "unavailable") return queued;
-      const left: RunRef[] = [];
-      for (const run of runs) {
-        const row = rowOf(run, queued.rows, user);
-        if (row) rows.set(run.jobId, row);
-        if (row === undefined || row.state === "CANCELLED") left.push(run);
-      }
-      const accounted = await accounting(left, signal);
-      if (accounted.is === "unavailable") return rows.size > 0 ? { is: "answered", rows } : accounted;
-      for (const run of left) {
-        const row = rowOf(run, accounted.rows, user);
-        const inQueue = rows.get(run.jobId);
-        // Accounting can be behind the queue, which then stands.
-        if (inQueue === undefined || row?.state === "CANCELLED") rows.set(run.jobId, row ?? null);
-      }
-      return { is: "answered", rows };
-    },
-
-    async cancel(run, signal): Promise<CancelAnswer> {
-      const completed = await query(scancelArgv(user, run), signal);
-      // What has ended, or is forgotten, is "Invalid job id specified" (exit 1) where a name is asked for as well.
-      const over = /Invalid job id specified|already completing or completed/.test(completed.stderr);
-      return succeeded(completed) || over ? { is: "asked" } : failed(completed);
-    },
+    find: (run, signal) => find(site, run, signal),
+    states: (runs, signal) => states(site, runs, signal),
+    cancel: (run, signal) => commands.cancel(run.name, signal),
   };
 }
 
-type Unavailable = { readonly is: "unavailable"; readonly cause: string };
-type Answer = { readonly is: "answered"; readonly rows: readonly QueueRow[] } | Unavailable;
-
-function failed(completed: Completed): Unavailable {
-  return { is: "unavailable", cause: failureLine(completed) };
+interface Site {
+  readonly clock: Clock;
+  readonly user: string;
+  readonly commands: SlurmCommands;
 }
 
-function readRows(source: "squeue" | "sacct", completed: Completed): Answer {
-  try {
-    return { is: "answered", rows: parseRows(source, completed.stdout, completed.argv) };
-  } catch (error) {
-    if (error instanceof SchedulerOutputError) return { is: "unavailable", cause: error.message };
-    throw error;
+async function find(site: Site, run: RunRef, signal: AbortSignal): Promise<FindAnswer> {
+  const holder = await leaseOf(run, site.clock);
+  if (holder !== undefined) return { is: "found", schedulerId: holder };
+  const { schedulerId: _, ...byName } = run;
+  for (const ask of [site.commands.queue, (stop: AbortSignal) => site.commands.accounting([byName], stop)]) {
+    const answer = await ask(signal);
+    if (answer.is === "unavailable") return answer;
+    const row = await rowOf(site, byName, answer.rows);
+    if (row) return { is: "found", schedulerId: row.schedulerId };
   }
+  return { is: "absent" };
 }
 
-function sacctCalls(runs: readonly RunRef[], nowMs: number): string[][] {
-  const calls: string[][] = [];
-  const ids = runs.flatMap((run) => run.schedulerId ?? []);
-  const names = runs.flatMap((run) => (run.schedulerId === undefined ? [run.name] : []));
-  const oldestMs = runs.reduce((oldest, run) => Math.min(oldest, run.notBefore), nowMs);
-  const sinceS = (nowMs - oldestMs) / 1_000 + sacctMarginS;
-  for (let at = 0; at < ids.length; at += sacctBatch)
-    calls.push(sacctArgv({ ids: ids.slice(at, at + sacctBatch) }, sinceS));
-  for (let at = 0; at < names.length; at += sacctBatch)
-    calls.push(sacctArgv({ names: names.slice(at, at + sacctBatch) }, sinceS));
-  return calls;
+/**
+ * Where squeue answers and sacct fails, the runs that only sacct could know are left out: nothing is known of them. Of
+ * an end that was none of the program's own sacct alone tells exit code, signal and who cancelled it.
+ */
+async function states(site: Site, runs: readonly RunRef[], signal: AbortSignal): Promise<StatesAnswer> {
+  const rows = new Map<string, SchedulerRow | null>();
+  if (runs.length === 0) return { is: "answered", rows };
+  const queued = await site.commands.queue(signal);
+  if (queued.is === "unavailable") return queued;
+  const left: RunRef[] = [];
+  for (const run of runs) {
+    const row = await rowOf(site, run, queued.rows);
+    if (row) rows.set(run.jobId, row);
+    if (row === undefined || endedBadly(row)) left.push(run);
+  }
+  const accounted = await site.commands.accounting(left, signal);
+  if (accounted.is === "unavailable") return { is: "answered", rows };
+  for (const run of left) {
+    const row = await rowOf(site, run, accounted.rows);
+    const inQueue = rows.get(run.jobId);
+    rows.set(run.jobId, inQueue ? { ...inQueue, ...endOf(row, inQueue) } : (row ?? null));
+  }
+  return { is: "answered", rows };
 }
 
 /**
  * The run's row. While its id is not known: one submitted since the intent that is nobody else's, a live one before an
  * ended one, the newest first.
  */
-function rowOf(run: RunRef, rows: readonly QueueRow[], user: string): SchedulerRow | undefined {
+async function rowOf({ user, clock }: Site, run: RunRef, rows: readonly QueueRow[]): Promise<SchedulerRow | undefined> {
   const named = rows.filter((row) => row.name === run.name && row.user === user);
   const candidates =
     run.schedulerId === undefined
-      ? eligible(run, named).sort(
+      ? (await eligible(run, named, clock)).sort(
           (a, b) => liveFirst(a) - liveFirst(b) || Number(b.schedulerId) - Number(a.schedulerId),
         )
       : named.filter((row) => row.schedulerId === run.schedulerId);
@@ -210,11 +105,26 @@ function rowOf(run: RunRef, rows: readonly QueueRow[], user: string): SchedulerR
   return row;
 }
 
-function eligible(run: RunRef, rows: QueueRow[]): QueueRow[] {
+async function eligible(run: RunRef, rows: QueueRow[], clock: Clock): Promise<QueueRow[]> {
   if (rows.length === 0) return [];
-  const foreign = foreignIds(run);
+  const foreign = await foreignIds(run, clock);
   const earliestS = run.notBefore / 1_000 - clockSkewS;
   return rows.filter((row) => !foreign.has(row.schedulerId) && (row.submittedAt ?? earliestS) >= earliestS);
+}
+
+function endedBadly({ state }: SchedulerRow): boolean {
+  return phaseOf[state] === "ended" && state !== "COMPLETED";
+}
+
+/** What accounting adds to the queue's row. It can be behind, and then has nothing to say of the end. */
+function endOf(accounted: SchedulerRow | undefined, { state }: SchedulerRow): Partial<SchedulerRow> {
+  if (accounted?.state !== state) return {};
+  const { exitCode, signal, cancelledBy } = accounted;
+  return {
+    ...(exitCode === undefined ? {} : { exitCode }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(cancelledBy === undefined ? {} : { cancelledBy }),
+  };
 }
 
 function liveFirst(row: QueueRow): number {

@@ -8,14 +8,14 @@ import { escapeText } from "../log.ts";
 import type { Colors } from "./lines.ts";
 
 /** A job's status since when, with EMX2's detail. */
-export interface LifeStep {
+interface LifeStep {
   readonly to: JobStatus;
   /** Wall clock, milliseconds. */
   readonly at: number;
   readonly detail: string | null;
 }
 
-export interface LifeView {
+interface LifeView {
   show(jobId: string, steps: readonly LifeStep[]): void;
   end(): void;
 }
@@ -66,11 +66,10 @@ function plainLine(name: string, step: LifeStep, colors: Colors, widest: number)
   return `${time}  ${name.padEnd(widest)}  ${colors.bold(step.to)}${detail}`;
 }
 
-/** Seconds spent in each status but the last, such as `PENDING 0.2 s, CLAIMED 0.1 s`. */
-export function timeInEach(steps: readonly LifeStep[]): string {
-  const states = steps.filter((step, index) => index === 0 || steps[index - 1]?.to !== step.to);
-  return states
-    .slice(0, -1)
-    .map(({ to, at }, index) => `${to} ${(((states[index + 1]?.at ?? at) - at) / 1000).toFixed(1)} s`)
-    .join(", ");
+/** Seconds from entering a status to the next one, such as `0.4 s`; `-` where it was never entered or never left. */
+export function timeIn(status: JobStatus, steps: readonly LifeStep[]): string {
+  const from = steps.findIndex(({ to }) => to === status);
+  const entered = steps[from];
+  const left = steps.slice(from + 1).find(({ to }) => to !== status);
+  return entered && left ? `${((left.at - entered.at) / 1000).toFixed(1)} s` : "-";
 }

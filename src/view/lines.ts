@@ -1,7 +1,7 @@
 /** Lines and tables for people: colours only on a terminal and not with NO_COLOR, and no word from outside unescaped. */
 import { escapeText, wantsColor } from "../log.ts";
 
-export type Paint = (text: string) => string;
+type Paint = (text: string) => string;
 
 export interface Colors {
   readonly good: Paint;

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import type { JobFiles, Owner } from "../../src/artifacts/job-files.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "../../src/artifacts/manifest.ts";
 import { describe } from "../../src/artifacts/owner.ts";
-import { readReceipts } from "../../src/artifacts/receipts.ts";
+import { holderOf, readReceipts } from "../../src/artifacts/receipts.ts";
 import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
 import { mismatch } from "../../src/artifacts/whole-file.ts";
 import { StorageError } from "../../src/errors.ts";
@@ -40,7 +40,7 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
   let writes = 0;
 
   function at(dir: string): Directory {
-    return directories.get(dir) ?? fail("ENOENT", dir);
+    return directories.get(dir) ?? fail("ENOENT", dir, true);
   }
 
   function put(dir: string, path: string, content: string | Uint8Array): void {
@@ -107,7 +107,16 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
       return readReceipts(run.attempt, view, () => {});
     },
 
+    async closeLease({ dir, attempt }) {
+      const links = directories.get(dir)?.links;
+      const path = `${controlDirectory}/lease.${attempt}`;
+      const holder = links?.get(path) ?? "closed";
+      links?.set(path, holder);
+      return holderOf(holder);
+    },
+
     async list(dir, outputDir, role) {
+      if (role === "log" && !directories.has(dir)) return [];
       const { files } = at(dir);
       const found = [...files].flatMap(([path, file]) => foundFile(path, file, outputDir, role) ?? []);
       const madeByCreate = outputDir === "output";
@@ -130,6 +139,7 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
     },
 
     async stderrTail(dir, schedulerId, lines) {
+      if (!directories.has(dir)) return [];
       for (const name of stderrNames(schedulerId)) {
         const file = at(dir).files.get(`${controlDirectory}/${name}`);
         if (file && file.bytes.length > 0) return lastLines({ bytes: file.bytes, cut: false }, lines);

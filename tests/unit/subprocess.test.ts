@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { failureLine, type RunOptions, run, succeeded } from "../../src/subprocess.ts";
 
 /** Longer than any wait in here, on a busy machine. */
@@ -91,6 +91,30 @@ describe("run", () => {
     const never = join(dir, "never");
     expect((await sh(`: >${never}`, { signal: controller.signal })).aborted).toBe(true);
     expect(existsSync(never)).toBe(false);
+  });
+
+  test("a killed child is not waited for without bound", async () => {
+    // Every wait is over before the child can be gone.
+    const impatient: Clock = {
+      ...systemClock,
+      timer(_ms, wake) {
+        wake();
+        return () => {};
+      },
+    };
+    const completed = await sh("sleep 60", { clock: impatient });
+    expect(completed).toMatchObject({ timedOut: true, exitCode: null, signal: null });
+  });
+
+  test("whoever asked is told of each end, however it was", async () => {
+    const told: unknown[] = [];
+    const onCompleted = (completed: object) => told.push(completed);
+    const all = [
+      await sh("exit 3", { onCompleted }),
+      await sh("sleep 60", { timeoutMs: 100, onCompleted }),
+      await run(["/no/such/squeue"], { clock: systemClock, env: {}, timeoutMs: 1_000, onCompleted }),
+    ];
+    expect(told).toEqual(all);
   });
 
   test("a child that is to be left lives on after an abort", async () => {

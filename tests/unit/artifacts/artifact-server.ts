@@ -43,9 +43,9 @@ export function artifactServer(
       const file = name.join("/");
       if (request.method === "PUT") return store(request, id, file, put);
       const artifact = artifacts.find((stored) => (stored.id ?? artifactId) === id);
-      if (!artifact) return notFound();
+      if (!artifact) return notFound(request);
       if (word === undefined) return Response.json(viewOf(artifact));
-      return file === "" ? Response.json(listOf(artifact, request.url)) : content(artifact, file);
+      return file === "" ? Response.json(listOf(artifact, request.url)) : content(artifact, file, request);
     },
   });
   return {
@@ -79,9 +79,9 @@ function listOf({ files, hidden = [] }: Stored, url: string) {
   return { items: items.slice(offset), count: items.length - offset, total_count: items.length };
 }
 
-function content({ files, hiddenHeaders = [] }: Stored, file: string): Response {
+function content({ files, hiddenHeaders = [] }: Stored, file: string, request: Request): Response {
   const text = files[file];
-  if (text === undefined) return notFound();
+  if (text === undefined) return notFound(request);
   const response = new Response(text, { headers: { "X-Content-SHA256": sha256(text) } });
   for (const header of hiddenHeaders) response.headers.delete(header);
   return response;
@@ -94,6 +94,7 @@ async function store(request: Request, id: string, file: string, put: Map<string
   return Response.json(stored, { status: 201 });
 }
 
-function notFound(): Response {
+function notFound({ method }: Request): Response {
+  if (method === "HEAD") return new Response(null, { status: 404, headers: { "Content-Type": "text/plain" } });
   return Response.json({ title: "Not Found", status: 404, detail: "no such thing" }, { status: 404 });
 }

@@ -104,8 +104,9 @@ describe("a file that is swapped between the listing and the upload", () => {
   test("a job directory that is out of reach says nothing about its files: the upload may be tried again", async () => {
     using w = await finishedJob();
     const [row] = await w.files.list(w.dir, "output", "output");
-    renameSync(w.dir, join(w.root, "unmounted"));
+    renameSync(w.root, `${w.root}.away`);
     const fault = await faultOf(contentOf(w.files.read(w.dir, row ?? expect.unreachable())));
+    renameSync(`${w.root}.away`, w.root);
     expect(fault).toMatchObject({ name: "StorageError", code: "ENOENT", permanent: false });
   });
 

@@ -13,13 +13,17 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { readHeldStill } from "../../../src/artifacts/file-content.ts";
 import { createJobDirectory } from "../../../src/artifacts/job-directory.ts";
 import { answeredWithin } from "../../../src/artifacts/storage-fault.ts";
 import type { Clock } from "../../../src/clock.ts";
 import { systemClock } from "../../../src/clock.ts";
+import { manualClock } from "../journal/records.ts";
 import {
   artifactId,
+  contentOf,
   faultOf,
   inputRow,
   ownerOf,
@@ -194,9 +198,53 @@ describe("a file system that does not answer", () => {
 
   test("is a fault after the deadline, not silence for ever", async () => {
     const silence = new Promise<never>(() => {});
-    const fault = await faultOf(answeredWithin(hastyClock, 60_000, "/nfs/job", silence));
+    const fault = await faultOf(answeredWithin(hastyClock, 60_000, "/nfs/job", () => silence));
     expect(fault).toMatchObject({ name: "StorageError", code: "ETIMEDOUT", permanent: false });
     expect(String(fault)).toContain("/nfs/job has not answered for 60 s");
+  });
+
+  test("an act is given up only where no step is made, and goes no further then", async () => {
+    const clock = manualClock();
+    const hung = Promise.withResolvers<void>();
+    let steps = 0;
+    const act = answeredWithin(clock, 60_000, "/nfs/job", async ({ step, elsewhere }) => {
+      for (; steps < 3; steps += 1) {
+        await elsewhere(clock.sleep(100_000));
+        step();
+      }
+      await hung.promise;
+      step();
+      steps = 99;
+    });
+    for (let at = 0; at < 12; at += 1) {
+      clock.advance(25_000);
+      await new Promise(setImmediate);
+    }
+    expect(steps).toBe(3);
+    clock.advance(60_000);
+    clock.advance(60_000);
+    expect(await faultOf(act)).toMatchObject({ code: "ETIMEDOUT", permanent: false });
+    hung.resolve();
+    await new Promise(setImmediate);
+    expect(steps).toBe(3);
+    expect(clock.timers).toBe(0);
+  });
+
+  test("a file that opens only after its reader has given up is closed again", async () => {
+    using w = workDirectory();
+    const path = join(w.root, "late");
+    writeFileSync(path, "x");
+    const opening = Promise.withResolvers<FileHandle>();
+    const row = { role: "output", index: 0, directory: "output", path: "late", bytes: 1 } as const;
+    const source = {
+      open: () => opening.promise,
+      within: <T>(work: () => Promise<T>) => answeredWithin(hastyClock, 1_000, "/nfs/job", work),
+    };
+    expect(await faultOf(contentOf(readHeldStill(row, source)))).toMatchObject({ code: "ETIMEDOUT" });
+    const file = await open(path);
+    opening.resolve(file);
+    for (let turn = 0; file.fd >= 0 && turn < 1_000; turn += 1) await new Promise(setImmediate);
+    expect(file.fd).toBe(-1);
   });
 
   test("one that answers in time leaves no timer behind", async () => {

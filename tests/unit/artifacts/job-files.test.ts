@@ -201,6 +201,27 @@ describe.each([
     });
   });
 
+  test("an attempt is closed for ever, unless a run has it; a directory that is gone has none", async () => {
+    using w = world();
+    const run: RunRef = { jobId, attempt: "a1", name: `emx2-${jobId}`, dir: w.dir, notBefore: 0 };
+    expect(await w.files.closeLease(run)).toEqual({ is: "closed" });
+    await w.files.create(w.dir, ownerOf());
+    w.files.symlink(w.dir, ".emx2/lease.a2", "77");
+    expect(await w.files.closeLease({ ...run, attempt: "a2" })).toEqual({ is: "held", schedulerId: "77" });
+    for (const _ of ["first", "again"]) expect(await w.files.closeLease(run)).toEqual({ is: "closed" });
+    expect(w.files.linkAt(w.dir, ".emx2/lease.a1")).toBe("closed");
+    expect(w.files.linkAt(w.dir, ".emx2/lease.a2")).toBe("77");
+    expect(await w.files.receipts(run)).toEqual({ directory: true, restart: 0, lost: [] });
+  });
+
+  test("a lease that names no run holds up no job's end", async () => {
+    using w = world();
+    const run: RunRef = { jobId, attempt: "a1", name: `emx2-${jobId}`, dir: w.dir, notBefore: 0 };
+    await w.files.create(w.dir, ownerOf());
+    w.files.symlink(w.dir, ".emx2/lease.a1", "../../no run");
+    expect(await w.files.closeLease(run)).toEqual({ is: "closed" });
+  });
+
   test("the tail of stderr: the last lines, of the container's if it said anything", async () => {
     using w = world();
     await w.files.create(w.dir, ownerOf());
@@ -213,6 +234,26 @@ describe.each([
     expect(await w.files.stderrTail(w.dir, "../slurm-7", 2)).toEqual([]);
     w.files.put(w.dir, ".emx2/container-stderr.log", "of the container");
     expect(await w.files.stderrTail(w.dir, undefined, 2)).toEqual(["of the container"]);
+  });
+
+  test("once it is gone, what needs it ends for good, and there are no logs", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    w.files.put(w.dir, "output/a", "a");
+    const [row = expect.unreachable()] = await w.files.list(w.dir, "output", "output");
+    await w.files.remove(w.dir);
+    const acts = [
+      () => w.files.list(w.dir, "output", "output"),
+      () => contentOf(w.files.read(w.dir, row)),
+      () => w.files.hasInput(w.dir, inputRow("a", "x")),
+      () => w.files.writeInput(w.dir, inputRow("a", "x"), streamOf("x")),
+      () => w.files.writeControl(w.dir, [{ name: "job.sh", content: "x" }]),
+    ];
+    for (const act of acts) {
+      expect(await faultOf(act())).toMatchObject({ name: "StorageError", code: "ENOENT", permanent: true });
+    }
+    expect(await w.files.list(w.dir, "output", "log")).toEqual([]);
+    expect(await w.files.stderrTail(w.dir, "7", 5)).toEqual([]);
   });
 
   test("is removed by its own state alone; gone already is fine", async () => {

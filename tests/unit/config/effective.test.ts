@@ -1,8 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration's own references are tested here
 import { afterAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { effectiveYaml } from "../../../src/config/effective.ts";
-import { configJsonSchema } from "../../../src/config/json-schema.ts";
+import { configJsonSchema, effectiveYaml } from "../../../src/config/effective.ts";
 import { loadConfig, loadWhole } from "../../../src/config/load.ts";
 import { configText, sandbox } from "./config-file.ts";
 

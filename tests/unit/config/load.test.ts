@@ -38,7 +38,6 @@ describe("a whole file", () => {
       workerId: "hpc-headnode-01",
       authMode: "hmac",
       secret: { kind: "file", path: "/etc/emx2-hpc/secret" },
-      allowInsecureHttp: false,
     });
     expect(config.worker).toEqual({
       pollIntervalMs: 5000,
@@ -80,7 +79,6 @@ describe("a whole file", () => {
       command: "apptainer",
       binds: [{ source: "/nfs/data", destination: "/data", writable: false }],
       tmpDir: "/nfs/scratch/emx2-hpc",
-      posixRoots: [],
     });
     expect(config.warnings).toEqual([]);
     expect(config.file).toBe(join(box.directory, "config.yaml"));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { nearestName } from "../../../src/config/nearest-name.ts";
-import { excerpt, printable, shellWord } from "../../../src/config/printable.ts";
-import { pairOf } from "../../../src/config/profile-key.ts";
+import { nearestName } from "../../../src/config/check.ts";
+import { excerpt, shellWord } from "../../../src/config/printable.ts";
+import { pairOf } from "../../../src/config/profile.ts";
 
 describe("the pair that a profile's key means", () => {
   test.each([
@@ -40,8 +40,9 @@ test.each([
 });
 
 test("what could move the cursor or turn the text around is spelt out", () => {
-  expect(printable("a\u001b[2J\u009b\u202eb\n")).toBe("a\\u001b[2J\\u009b\\u202eb\\u000a");
   expect(excerpt("x".repeat(500)).length).toBeLessThan(100);
   expect(excerpt("\u001b")).toBe('"\\u001b"');
+  expect(excerpt("\u202e")).toBe('"\\u202e"');
   expect(shellWord("/a b")).toBe("'/a b'");
+  expect(shellWord("/a\u001b[2J")).toBe("'/a\\x1b[2J'");
 });

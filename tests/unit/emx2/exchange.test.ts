@@ -74,7 +74,9 @@ describe("an answer that is no success", () => {
     const requestId = server.received[0]?.headers.get("x-request-id") ?? "";
     const path = `/api/hpc/jobs/${jobId}/claim`;
     const detail = "is not in PENDING status";
-    expect(error.answer).toEqual({ status: 409, method: "POST", path, title: "Conflict", detail, requestId });
+    expect(error.answer).toEqual({
+      ...{ status: 409, method: "POST", path, form: "problem", title: "Conflict", detail, requestId },
+    });
     expect(error.message).toBe(`EMX2 answered 409 Conflict to POST ${path}: ${detail}`);
     expect(server.received).toHaveLength(1);
   });
@@ -112,10 +114,12 @@ describe("an answer that is no success", () => {
     expect(server.received).toHaveLength(1);
   });
 
+  const notAskedFor = '{"errors":[{"message":"no such header"}]}';
+
   test("is 400: believed the second time, also where a repetition would not be safe otherwise", async () => {
-    await using once = await rawServer(http(400, "{}"), http(200, job("CLAIMED")));
+    await using once = await rawServer(http(400, notAskedFor), http(200, job("CLAIMED")));
     expect(await clientOf(once).claim(jobId)).toMatchObject({ status: "CLAIMED" });
-    await using always = await rawServer(http(400, '{"errors":[{"message":"no such header"}]}'));
+    await using always = await rawServer(http(400, notAskedFor));
     const error = await apiError(clientOf(always).claim(jobId));
     expect(error.answer).toMatchObject({ status: 400, detail: "no such header" });
     expect(always.received).toHaveLength(2);

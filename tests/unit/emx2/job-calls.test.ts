@@ -13,7 +13,7 @@ describe("listJobs", () => {
     await using server = await rawServer(page([job(1), hostile, 7, { ...job(4), parameters: [1] }, job(5)], 5));
     const list = await clientOf(server).listJobs({ status: "PENDING" });
     expect(list.jobs.map((found) => found.id)).toEqual([id(1), id(5)]);
-    expect(list).toMatchObject({ total: 5, skipped: 3 });
+    expect(list.total).toBe(5);
     expect(list.warnings).toHaveLength(3);
     for (const warning of list.warnings) expect(warning).not.toMatch(/\p{Cc}/u);
   });
@@ -78,7 +78,7 @@ describe("commit", () => {
   const sha256 = "ab".repeat(32);
   const artifact = (status: string, hash: string) =>
     http(200, JSON.stringify({ id: id(1), status, sha256: hash, size_bytes: "1" }));
-  const conflict = http(409, '{"detail":"cannot be committed from status COMMITTED"}');
+  const conflict = http(409, '{"title":"Conflict","status":409,"detail":"cannot be committed from status COMMITTED"}');
 
   test("whose answer was lost is found to have happened", async () => {
     await using server = await rawServer(http(500, "{}"), conflict, artifact("COMMITTED", sha256));

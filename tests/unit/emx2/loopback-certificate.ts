@@ -1,21 +1,28 @@
-/** A self-signed certificate for 127.0.0.1, good for a hundred years and for nothing but tests. */
+/** A self-signed certificate for 127.0.0.1, made when it is needed: no key is worth keeping, not even a test's. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
-export const certificate = `-----BEGIN CERTIFICATE-----
-MIIBpDCCAUqgAwIBAgIUAd9Ws+jQ4XIYLH1dEkqSW2XioE8wCgYIKoZIzj0EAwIw
-HjEcMBoGA1UEAwwTZW14MiB0ZXN0IGF1dGhvcml0eTAgFw0yNjExMjIxODA0MzJa
-GA8yMTI2MTAyOTE4MDQzMlowHjEcMBoGA1UEAwwTZW14MiB0ZXN0IGF1dGhvcml0
-eTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABIoTRP7e3bzlF0BhsyJztDk8bAmb
-1+9AglQE+YSHs5vMVCCz7TvDLpBcHTwlwy7eedERRCFD4DBKHI79YGzqrAWjZDBi
-MB0GA1UdDgQWBBQfpl4G99ngRC5/DXTLv2MYyWz7XzAfBgNVHSMEGDAWgBQfpl4G
-99ngRC5/DXTLv2MYyWz7XzAPBgNVHRMBAf8EBTADAQH/MA8GA1UdEQQIMAaHBH8A
-AAEwCgYIKoZIzj0EAwIDSAAwRQIhALU+LiR7qlrtGJxpIqZX3ZyhYTP3Yko6IP0U
-WpflhOefAiAFG0uQokWW5BRpvWT6SnVtdSmYbuoUK1TyP6m/yTS5lg==
------END CERTIFICATE-----
-`;
+export interface Certificate {
+  readonly certificate: string;
+  readonly key: string;
+}
 
-export const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgORpKVSYdmIvA7TOx
-RUW+7nwFXkuSNLqLR3GqFT/py5ahRANCAASKE0T+3t285RdAYbMic7Q5PGwJm9fv
-QIJUBPmEh7ObzFQgs+07wy6QXB08JcMu3nnREUQhQ+AwShyO/WBs6qwF
------END PRIVATE KEY-----
-`;
+/** undefined: this machine has no openssl. Throws where it has one that fails. */
+export function makeCertificate(): Certificate | undefined {
+  const openssl = Bun.which("openssl");
+  if (openssl === null) return undefined;
+  const dir = mkdtempSync(join(tmpdir(), "emx2-certificate-"));
+  const [certificate, key] = [join(dir, "certificate.pem"), join(dir, "key.pem")];
+  try {
+    const made = Bun.spawnSync([
+      ...[openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-subj", "/CN=emx2 test authority", "-addext", "subjectAltName=IP:127.0.0.1"],
+      ...["-days", "2", "-keyout", key, "-out", certificate],
+    ]);
+    if (!made.success) throw new Error(`openssl made no certificate: ${made.stderr}`);
+    return { certificate: readFileSync(certificate, "utf8"), key: readFileSync(key, "utf8") };
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { backoffMs, judge, nextAttempt } from "../../../src/emx2/retry.ts";
-import { ApiError, IntegrityError, NetworkError } from "../../../src/errors.ts";
+import { ApiError, IntegrityError, NetworkError, type RefusalForm } from "../../../src/errors.ts";
 
-const answered = (status: number, more: { detail?: string; retryAfterMs?: number } = {}) =>
-  new ApiError("no", { status, method: "POST", path: "/", ...more });
+const answered = (status: number, more: { detail?: string; retryAfterMs?: number; form?: RefusalForm } = {}) =>
+  new ApiError("no", { status, method: "POST", path: "/", form: "problem", ...more });
+/** What is not in a form of EMX2's own. */
+const foreign = (status: number) => new ApiError("no", { status, method: "POST", path: "/" });
 const network = (maybeDelivered: boolean) =>
   new NetworkError("no answer", { code: "X", method: "POST", path: "/", maybeDelivered });
 
@@ -20,6 +22,13 @@ describe("judge", () => {
     ["404", answered(404), "refused", "refused"],
     ["409", answered(409), "refused", "refused"],
     ["413", answered(413), "refused", "refused"],
+    ["a missing route", answered(404, { form: "errors" }), "refused", "refused"],
+    ["a path that can not be sent", answered(400, { form: "unsent" }), "refused", "refused"],
+    ["a proxy's 400", foreign(400), "retry", "doubt"],
+    ["a proxy's 404", foreign(404), "retry", "doubt"],
+    ["a proxy's 413", foreign(413), "retry", "doubt"],
+    ["a proxy's 401", foreign(401), "retry", "retry"],
+    ["a proxy's 429", foreign(429), "retry", "retry"],
     ["429", answered(429), "retry", "retry"],
     ["500", answered(500), "retry", "doubt"],
     [
@@ -71,6 +80,13 @@ describe("nextAttempt", () => {
     expect(nextAttempt(network(true), { repeatable: false }, first)).toBe("give-up");
     expect(nextAttempt(network(true), { repeatable: true }, first)).toBe("wait");
     expect(nextAttempt(network(false), { repeatable: false }, first)).toBe("wait");
+  });
+
+  test("believes a proxy's 404 no sooner than a failure of its own", () => {
+    expect(nextAttempt(foreign(404), { repeatable: true }, first)).toBe("wait");
+    expect(nextAttempt(foreign(404), { repeatable: false }, first)).toBe("give-up");
+    expect(nextAttempt(foreign(400), { repeatable: false }, first)).toBe("give-up");
+    expect(nextAttempt(answered(404), { repeatable: true }, first)).toBe("give-up");
   });
 
   test("ends with the allowed attempts", () => {

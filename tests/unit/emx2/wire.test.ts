@@ -44,6 +44,13 @@ describe("readInputs", () => {
 });
 
 describe("readJob", () => {
+  test.each([["../../etc"], ["a/b"], [""], ["."], ["a\n"], ["-rf"], ["x".repeat(101)]])(
+    "refuses %j as an id",
+    (bad) => {
+      expect(() => readJob(JSON.stringify({ ...job, id: bad }))).toThrow();
+    },
+  );
+
   test("needs an id, a processor and a known status, and takes the rest as absent", () => {
     expect(readJob(JSON.stringify(job))).toEqual({
       id: a,
@@ -51,12 +58,9 @@ describe("readJob", () => {
       profile: null,
       status: "PENDING",
       workerId: null,
-      slurmJobId: null,
       submitUser: null,
       inputs: [],
       timeoutSeconds: null,
-      outputArtifactId: null,
-      logArtifactId: null,
       parametersText: "{}",
     });
     for (const missing of ["id", "processor", "status"]) {
@@ -65,8 +69,8 @@ describe("readJob", () => {
   });
 
   test("takes numbers as text and text as numbers", () => {
-    const read = readJob(JSON.stringify({ ...job, slurm_job_id: 77, timeout_seconds: "600", extra: { deep: [1] } }));
-    expect(read).toMatchObject({ slurmJobId: "77", timeoutSeconds: 600 });
+    const read = readJob(JSON.stringify({ ...job, submit_user: 77, timeout_seconds: "600", extra: { deep: [1] } }));
+    expect(read).toMatchObject({ submitUser: "77", timeoutSeconds: 600 });
   });
 
   test.each([

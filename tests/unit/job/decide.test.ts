@@ -4,6 +4,7 @@ import { type Decision, decide, type Policy } from "../../../src/job/decide.ts";
 import { laneOf } from "../../../src/job/effect.ts";
 import { fold } from "../../../src/job/fold.ts";
 import { type Job, lanes } from "../../../src/job/job.ts";
+import { outcomeNeverSubmitted } from "../../../src/job/run.ts";
 import { anything } from "./chaos.ts";
 import {
   began,
@@ -34,6 +35,7 @@ import {
   succeeded,
   toTracked,
   tracked,
+  unlisted,
   uploaded,
   written,
 } from "./story.ts";
@@ -167,6 +169,29 @@ describe("decide", () => {
   });
 });
 
+describe("while accounting does not answer, a run that has left the queue", () => {
+  const seenRunning = [...toTracked, reported, running, reported];
+
+  test("has ended by its exit receipt", () => {
+    const { start } = decided([...seenRunning, unlisted(exited(3))]);
+    expect(start).toMatchObject([{ kind: "CloseRun", outcome: { result: "failed", exitCode: 3, proof: "receipt" } }]);
+  });
+
+  test.each([
+    ["without a receipt", leased],
+    ["whose receipt tells of a signal", exited(143, { signal: "TERM" })],
+  ])("waits %s", (_, receipts) => {
+    const steps = [...seenRunning, unlisted(receipts)];
+    expect(decided(steps).start).toEqual([]);
+    expect(play(steps).run).not.toHaveProperty("absentSince");
+  });
+
+  test("is no more lost and no less than before", () => {
+    const absent = play([...seenRunning, observed(null, leased)]);
+    expect(play([unlisted(leased)], absent).run).toMatchObject({ absentSince: expect.any(Number) });
+  });
+});
+
 describe("a submission in doubt", () => {
   const intentAt = (play(lostSubmit).run as { intentAt: number }).intentAt;
   const fence = intentAt + policy.fenceMs;
@@ -189,6 +214,12 @@ describe("a submission in doubt", () => {
     expect(kinds(decided([...lostSubmit, cancel], fence))).toBe("FindRun");
     const { start } = decided([...lostSubmit, cancel, absentAt(fence)], fence);
     expect(start).toMatchObject([{ kind: "CloseRun", outcome: { state: "NEVER_SUBMITTED", result: "cancelled" } }]);
+  });
+
+  test("that turns up when its job is to be closed is looked for again", () => {
+    const outcome = outcomeNeverSubmitted("cancelled", "asked for");
+    const held = { ...ended({ kind: "CloseRun", ref, outcome }, retry), at: fence };
+    expect(kinds(decided([...lostSubmit, cancel, absentAt(fence), held], fence + 60_000))).toBe("FindRun");
   });
 });
 

@@ -26,7 +26,7 @@ describe("reportDetail", () => {
     const outputs = { stage: "failed", detail: "413" } as const;
     const logs = { stage: "failed", detail: "500" } as const;
     expect(reportDetail({ ...job, outputs, logs }, { ...outOfMemory, cause: "too big" }, ["one", "two"])).toEndWith(
-      "elapsed=00:45:12; too big; outputs were not uploaded: 413; logs were not uploaded: 500\nlast lines of stderr:\none\ntwo",
+      "elapsed=00:45:12; too big; outputs were not uploaded: 413; they are in /jobs/j1/output on the cluster; logs were not uploaded: 500\nlast lines of stderr:\none\ntwo",
     );
   });
 

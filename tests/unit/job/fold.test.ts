@@ -108,12 +108,17 @@ describe("a submission", () => {
     expect(job.run).toEqual({ stage: "submitting", ref, intentAt: startAt + 999_999, doubt: false });
   });
 
-  test("that was refused or never sent leaves the script ready", () => {
-    for (const result of [refused("bad option"), retry]) {
-      const job = play([ended(submit, result)], play([offered, ...claimedOk, ...staged, written, submitting]));
-      expect(job.run).toEqual({ stage: "written", ref });
-      expect(job.waits.run?.failures).toBe(1);
-    }
+  test("that was never sent leaves the script ready", () => {
+    const job = play([ended(submit, retry)], play([offered, ...claimedOk, ...staged, written, submitting]));
+    expect(job.run).toEqual({ stage: "written", ref });
+    expect(job.waits.run?.failures).toBe(1);
+  });
+
+  test("that can never be made fails the job before anything was run", () => {
+    const gone = refused("the job directory was removed");
+    const job = play([ended(submit, gone)], play([offered, ...claimedOk, ...staged, written, submitting]));
+    expect(job.run).toMatchObject({ stage: "ended", outcome: { state: "NEVER_SUBMITTED", result: "failed" } });
+    expect(job.outbox.at(-1)).toMatchObject({ status: "FAILED", detail: "the job directory was removed" });
   });
 
   test("in doubt after a restart of the daemon is looked for, not repeated", () => {

@@ -51,8 +51,11 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("job.sh 
   test("an attempt that was closed can not run", async () => {
     dir = jobRunning("echo ran >>../ledger");
     symlinkSync("closed", inDir(".emx2", "lease.a1"));
+    const names = () => readdirSync(dir, { recursive: true, encoding: "utf8" }).sort();
+    const before = names();
     expect((await runToEnd(shell, dir)).exitCode).toBe(93);
-    expect(existsSync(inDir("ledger"))).toBe(false);
+    expect(names()).toEqual([...before, ".emx2/lost.a1.1.0"].sort());
+    expect(receipt(dir, "lost.a1.1.0")).toMatchObject({ holder: "closed" });
   });
 
   test("a later run has directories of its own, with the parameters in them", async () => {

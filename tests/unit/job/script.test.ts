@@ -5,6 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import type { ApptainerSettings, ImageWorkload } from "../../../src/job/profile.ts";
 import { controlFiles, quote } from "../../../src/job/script.ts";
+import { parseWorkload } from "../../../src/job/workload.ts";
 import { hostProfile, jobDirectory, runToEnd, shells } from "./job-directory.ts";
 
 /** Longer than any wait in here, on a busy machine. */
@@ -65,12 +66,12 @@ const value = fc.oneof(
   hostile.map((text) => [JSON.stringify(text), text] as const),
   fc.constantFrom("1.0", "12345678901234567890", "-0", "1e400", "true", "null").map((text) => [text, text] as const),
 );
-const variable = fc
-  .stringMatching(/^[A-Z_a-z][A-Z_a-z0-9]{0,8}$/)
-  .filter(
-    (name) =>
-      !/^(PATH|LD_.*|ENV|IFS|BASH.*|E?UID|PPID|PYTHON.*|HPC_.*|EMX2_.*|SLURM_.*|PWD|OLDPWD|SHLVL|_)$/.test(name),
-  );
+/** What a job may set and the probe, a shell script itself, hands on as it was given. */
+function isPassedOn(name: string): boolean {
+  const parsed = parseWorkload(JSON.stringify({ environment: { [name]: "x" } }), ["*"]);
+  return parsed.is === "parsed" && !["PWD", "OLDPWD", "SHLVL", "_"].includes(name);
+}
+const variable = fc.stringMatching(/^[A-Z_a-z][A-Z_a-z0-9]{0,8}$/).filter(isPassedOn);
 
 describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("a job's values through %s", (_, shell) => {
   test("arguments, environment and parameters arrive byte for byte, and run nothing", async () => {
@@ -93,17 +94,31 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("a job's
   }, 60_000);
 
   test("variables that shells keep for themselves are passed on like any other", async () => {
-    const environment = {
-      RANDOM: "5",
-      SECONDS: "x",
-      emx2_work: "/",
-
-      run: "a9",
-      LC_ALL: "nowhere",
-      PS4: "$(id)",
-    };
+    const itsOwn =
+      Bun.spawnSync([...shell, "-c", "set"])
+        .stdout.toString()
+        .match(/^[A-Za-z_]\w*(?==)/gm) ?? [];
+    const known = ["RANDOM", "SECONDS", "LINENO", "OPTIND", "OPTARG", "LC_ALL", "LANG", "PS4", "FUNCNAME", "GROUPS"];
+    const ours = ["emx2_work", "emx2_dir", "run", "job", "status", "attempt", "HOSTNAME", "SRANDOM", "EPOCHSECONDS"];
+    const names = [...new Set([...itsOwn, ...known, ...ours])].filter(isPassedOn);
+    const environment = Object.fromEntries(names.map((name) => [name, "7"]));
     const seen = await seenThrough(shell, JSON.stringify({ environment }));
-    for (const [name, text] of Object.entries(environment)) expect(seen.environment.get(name)).toBe(text);
+    expect(seen).toMatchObject({ exitCode: 0, stdout: "", strays: [] });
+    expect(names.length).toBeGreaterThan(15);
+    for (const name of names) expect([name, seen.environment.get(name)]).toEqual([name, "7"]);
+  });
+
+  test("no value of a variable is ever an argument that others on the node could read", async () => {
+    const parametersText = JSON.stringify({ environment: { TOKEN: "hush", RANDOM: "5" }, note: "hush" });
+    const tools = mkdtempSync(join(base, "tools-"));
+    writeFileSync(join(tools, "env"), `#!/bin/sh\nprintf '%s\\n' "$@" >'${tools}/seen'\nexec /usr/bin/env "$@"\n`);
+    chmodSync(join(tools, "env"), 0o755);
+    const workload = { kind: "host", entrypoint: probe } as const;
+    const dir = jobDirectory(parametersText, { workload, prelude: [`PATH=${quote(tools)}:$PATH`] });
+    expect((await runToEnd(shell, dir)).exitCode).toBe(0);
+    expect(readFileSync(join(dir, "work", "environment"), "utf8")).toContain("\0TOKEN=hush\0");
+    expect(readFileSync(join(tools, "seen"), "utf8")).toBe(`RANDOM=5\n${probe}\n`);
+    rmSync(dir, { recursive: true });
   });
 
   test("parameters of 1 MB arrive in the file alone, and the log says so", async () => {
@@ -124,7 +139,7 @@ describe("controlFiles for an image", () => {
   };
   const settings: ApptainerSettings = { command: "apptainer", binds: [] };
 
-  /** The words after expansion by a real shell, as env(1) would get them. */
+  /** The words after expansion by a real shell, as env(1) would get them, and then all that is exported. */
   function words(
     workload: Partial<ImageWorkload>,
     apptainer: Partial<ApptainerSettings> = {},
@@ -139,7 +154,9 @@ describe("controlFiles for an image", () => {
     const [command = ""] = file("command.sh").split("exec env");
     const given = `emx2_dir=${quote(dir)} emx2_output=output emx2_work=work.a1.1\n`;
     const print = `for word; do printf '%s\\0' "$word"; done`;
-    const shown = Bun.spawnSync(["sh", "-c", `${given}${file("environment.sh")}${command}${print}`]);
+    const shown = Bun.spawnSync(["sh", "-c", `${given}${file("environment.sh")}${command}${print}; env -0`], {
+      env: {},
+    });
     expect(shown.stderr.toString()).toBe("");
     return shown.stdout.toString().split("\0").slice(0, -1);
   }
@@ -151,7 +168,11 @@ describe("controlFiles for an image", () => {
   ];
   const contained = ["--containall", "--workdir", `${dir}/scratch`];
   const always = ["--no-eval", "--pwd", "/work"];
-  const commandOf = (all: string[]) => all.slice(all.findIndex((text) => !text.includes("=")));
+  const commandOf = (all: string[]) =>
+    all.slice(
+      0,
+      all.findIndex((text) => /^(APPTAINER|PWD|HPC)\w*=/.test(text)),
+    );
 
   test("an image's runscript is run contained, with the run's own directories", () => {
     const all = words({}, {}, '{"args":["$(id)", ""]}');

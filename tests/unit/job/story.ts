@@ -20,12 +20,9 @@ export function seen(over: Partial<Seen> = {}): Seen {
     profile: "gpu",
     status: "CLAIMED",
     workerId: "w1",
-    slurmJobId: null,
     submitUser: "ann",
     inputs: [],
     timeoutSeconds: null,
-    outputArtifactId: null,
-    logArtifactId: null,
     ...over,
   };
 }
@@ -84,6 +81,11 @@ export function exited(exit: number, over: Partial<ExitReceipt> = {}): Receipts 
 
 export function observed(shown: SchedulerRow | null, receipts: Receipts = unleased, at = 0): JobEvent {
   return { kind: "RunObserved", at, row: shown, receipts };
+}
+
+/** The queue does not list the run, and accounting does not answer. */
+export function unlisted(receipts: Receipts): JobEvent {
+  return { kind: "RunObserved", at: 0, receipts };
 }
 
 export const claimedOk: JobEvent[] = [

@@ -5,7 +5,7 @@ describe("parseWorkload", () => {
   test("values are spelled as in the source text", () => {
     const text =
       '{"args": [1.0, 12345678901234567890, "1.0", true, null, "\\u00e9"], "environment": {"B":2e0,"A":"x"}}';
-    expect(parseWorkload(text, ["*"])).toEqual({
+    expect(parseWorkload(text, ["*"])).toMatchObject({
       is: "parsed",
       workload: {
         args: ["1.0", "12345678901234567890", "1.0", "true", "null", "é"],
@@ -19,8 +19,13 @@ describe("parseWorkload", () => {
 
   test.each(["{}", "null", "[]", '"text"', '{"args":null,"environment":null}', '{"args":[],"environment":{}}'])(
     "%s asks for nothing",
-    (text) => expect(parseWorkload(text, [])).toEqual({ is: "parsed", workload: { args: [], environment: [] } }),
+    (text) => expect(parseWorkload(text, [])).toMatchObject({ is: "parsed", workload: { args: [], environment: [] } }),
   );
+
+  test("nesting that has no canonical spelling is refused", () => {
+    const deep = `{"x":${"[".repeat(5_000)}${"]".repeat(5_000)}}`;
+    expect(parseWorkload(deep, []).is).toBe("refused");
+  });
 
   const variable = (name: string, value = '"x"') => `{"environment":{${JSON.stringify(name)}:${value}}}`;
 
@@ -28,6 +33,7 @@ describe("parseWorkload", () => {
     [
       ["PATH", "LD_PRELOAD", "BASH_ENV", "ENV", "IFS", "PYTHONPATH", "SLURM_CONF", "SBATCH_X", "APPTAINER_BIND"],
       ["SINGULARITYENV_LD_PRELOAD", "APPTAINERENV_PATH", "HPC_OUTPUT_DIR", "EMX2_RUN_ID", "UID", "SHELLOPTS"],
+      ["HOME", "PERL5OPT", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "GCONV_PATH", "GLIBC_TUNABLES", "RUBYOPT"],
     ].flat(),
   )("%s may never be set, whatever the profile allows", (name) => {
     const cause = `parameters.environment."${name}" may never be set by a job`;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readSbatch } from "../../../src/scheduler/sbatch-answer.ts";
+import type { SubmitAnswer } from "../../../src/scheduler/scheduler.ts";
 import type { Completed } from "../../../src/subprocess.ts";
 import { transcriptsOf } from "./transcript.ts";
 
@@ -11,14 +12,15 @@ const failed = (reason: string) => ({ exitCode: 1, stderr: `sbatch: error: Batch
 
 describe("readSbatch of real transcripts", () => {
   /** What passes by itself; every other refusal in the transcripts stays. */
-  const passing = ["controller-down", "munge-down", "no-configuration", "partition-drained"].map(
-    (name) => `sbatch-${name}`,
-  );
+  const passing: Readonly<Record<string, SubmitAnswer["is"]>> = {
+    ...{ "sbatch-controller-down": "unavailable", "sbatch-munge-down": "unavailable" },
+    ...{ "sbatch-no-configuration": "unavailable", "sbatch-partition-drained": "busy" },
+  };
   const all = transcriptsOf("sbatch").map((entry) => [entry.version, entry.name, entry] as const);
   test("there are enough of them", () => expect(all.length).toBeGreaterThan(25));
 
   test.each(all)("%s %s", (_, name, entry) => {
-    const expected = entry.stdout !== "" ? "submitted" : passing.includes(name) ? "unavailable" : "refused";
+    const expected = entry.stdout !== "" ? "submitted" : (passing[name] ?? "refused");
     expect(readSbatch(entry).is).toBe(expected);
   });
 });
@@ -43,18 +45,16 @@ describe("readSbatch", () => {
       "unavailable",
     ],
     [
-      "a limit on submitted jobs passes",
+      "a limit on submitted jobs holds up this one",
       { exitCode: 1, stderr: "sbatch: error: QOSMaxSubmitJobPerUserLimit" },
-      "unavailable",
+      "busy",
     ],
-    ["an association's limit on submitted jobs passes", failed("AssocMaxSubmitJobLimit"), "unavailable"],
-    ["an unnamed limit passes", failed("Job violates accounting/QOS policy (job submit limit, …)"), "unavailable"],
+    ["so does an association's", failed("AssocMaxSubmitJobLimit"), "busy"],
+    ["so does one without a name", failed("Job violates accounting/QOS policy (job submit limit, …)"), "busy"],
+    ["so does a closed partition", failed("Required partition not available (inactive or drain)"), "busy"],
     ["a limit on the job's size stays", failed("QOSMaxCpuPerJobLimit"), "refused"],
-    [
-      "a busy controller passes",
-      failed("Slurm temporarily unable to accept job, sleeping and retrying"),
-      "unavailable",
-    ],
+    ["so does a full queue", failed("Slurm temporarily unable to accept job, sleeping and retrying"), "busy"],
+    ["a controller that is not there", failed("Unable to contact slurm controller (connect failure)"), "unavailable"],
     ["an unknown account", failed("Invalid account or account/partition combination specified"), "refused"],
     ["an unknown QOS", failed("Invalid qos specification"), "refused"],
     ["a reason that is new", failed("Unspecified error"), "refused"],

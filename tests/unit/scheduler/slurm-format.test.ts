@@ -67,8 +67,7 @@ describe("queries", () => {
     const sacct = ["sacct", "-P", "-n", "-X", "-S", "now-91seconds"];
     expect(sacctArgv({ ids: ["1", "2"] }, 90.2)).toEqual([...sacct, "--jobs=1,2", "-o", columns]);
     expect(sacctArgv({ names: ["emx2-j1"] }, 91)).toEqual([...sacct, "--name=emx2-j1", "-o", columns]);
-    expect(scancelArgv("jo", run)).toEqual(["scancel", "--user=jo", "--name=emx2-j1"]);
-    expect(scancelArgv("jo", { ...run, schedulerId: "7" })).toEqual(["scancel", "--user=jo", "--name=emx2-j1", "7"]);
+    expect(scancelArgv("jo", "emx2-j1")).toEqual(["scancel", "--user=jo", "--name=emx2-j1"]);
   });
 
   test("only what Slurm needs of the environment is passed on", () => {
@@ -103,12 +102,24 @@ describe("parseRows", () => {
     const named = (name: string) => rows.find((row) => row.name === name);
     expect(named("emx2-run")).toEqual({
       ...{ source: "squeue", schedulerId: "29", name: "emx2-run", user: "emx2", submittedAt: 1795370436 },
-      ...{ state: "RUNNING", elapsed: "0:02", node: "vm" },
+      ...{ state: "RUNNING", elapsed: "00:00:02", node: "vm" },
     });
     expect(named("emx2-held")).toMatchObject({ state: "PENDING", reason: "JobHeldUser" });
     expect(named("emx2-held")?.node).toBeUndefined();
     expect(named("emx2-|odd|name")?.state).toBe("COMPLETED");
     expect(rows.filter((row) => row.schedulerId === "27").map((row) => row.name)).toEqual(["two"]);
+  });
+
+  test.each([
+    ["0:02", "00:00:02"],
+    ["45:12", "00:45:12"],
+    ["1:02:03", "01:02:03"],
+    ["1-02:03:04", "1-02:03:04"],
+    ["INVALID", "INVALID"],
+  ])("squeue's elapsed time %s is told as sacct's would be: %s", (printed, told) => {
+    const argv = squeueArgv("emx2");
+    const [row] = parseRows("squeue", `7|emx2|RUNNING|1795370436|${printed}|n1|None|emx2-a\n`, argv);
+    expect(row?.elapsed).toBe(told);
   });
 
   test("sacct's rows tell exit code, signal and who cancelled", () => {

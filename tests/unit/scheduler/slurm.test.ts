@@ -1,6 +1,6 @@
 /** Slurm's side of the port where it fails, lies or forgets, over the fake programs. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
@@ -119,6 +119,24 @@ describe("states", () => {
     expect(answer.is === "answered" && answer.rows.get("j0")).toMatchObject({ source: "sacct", state: "COMPLETED" });
   });
 
+  test("of an end that was none of the program's own sacct tells what squeue does not, and may be behind", async () => {
+    const scheduler = slurm();
+    const [killed, ended] = [run("j1", { schedulerId: "1" }), run("j2", { schedulerId: "2" })];
+    known(1, killed.name, { ended: "CANCELLED" });
+    known(2, ended.name, { ended: "COMPLETED" });
+    const uid = process.getuid?.();
+    const rows = async () => {
+      const answer = await scheduler.states([killed, ended], never);
+      return answer.is === "answered" ? [answer.rows.get("j1"), answer.rows.get("j2")] : [];
+    };
+    const inQueue = { source: "squeue", schedulerId: "1", name: killed.name, state: "CANCELLED" };
+    expect((await rows())[0]).toMatchObject({ ...inQueue, cancelledBy: uid, exitCode: 0, signal: 0 });
+    expect(callsOf(fake, "sacct")).toEqual([expect.stringContaining("--jobs=1 ")]);
+    fault("fail-sacct", "1\nsacct: error: Problem talking to the database: Connection refused\n");
+    expect((await rows())[0]).toMatchObject(inQueue);
+    expect((await rows())[1]).toMatchObject({ source: "squeue", state: "COMPLETED" });
+  });
+
   test("a row of another name or user is not ours, whatever its id", async () => {
     const scheduler = slurm();
     const [first, second] = [run("j1", { schedulerId: "1" }), run("j2", { schedulerId: "2" })];
@@ -151,7 +169,7 @@ describe("states", () => {
     fault("fail-sacct", "1\nsacct: error: Problem talking to the database: Connection refused\n");
     const answer = await scheduler.states([alive, gone], never);
     expect(answer.is === "answered" && [...answer.rows.keys()]).toEqual(["j1"]);
-    expect((await scheduler.states([gone], never)).is).toBe("unavailable");
+    expect(await scheduler.states([gone], never)).toEqual({ is: "answered", rows: new Map() });
     expect((await scheduler.find(gone, never)).is).toBe("unavailable");
   });
 
@@ -196,6 +214,18 @@ describe("find", () => {
     fault("forget", "");
     expect(await scheduler.find(ref, never)).toEqual({ is: "found", schedulerId: "3" });
   });
+});
+
+test("a cancel ends every submission of the job, and no other's", async () => {
+  const scheduler = slurm();
+  const [ref, other] = [run("j1", { schedulerId: "1" }), run("j11")];
+  known(1, ref.name);
+  known(2, ref.name);
+  known(3, other.name);
+  known(4, ref.name, { owner: "ann" });
+  expect(await scheduler.cancel(ref, never)).toEqual({ is: "asked" });
+  const asked = readdirSync(join(fake, "jobs")).filter((name) => name.endsWith(".cancel"));
+  expect(asked.sort()).toEqual(["1.cancel", "2.cancel"]);
 });
 
 test("a cancel that Slurm did not take is to be asked again", async () => {

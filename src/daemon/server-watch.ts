@@ -1,0 +1,103 @@
+/**
+ * What EMX2 says of the jobs that are ours: cancelled, deleted, given to another worker? It is asked job by job or in pages,
+ * whichever is fewer requests. A list is no proof of absence (its rows shift while it is read): a job that it does not show
+ * is read by itself; and one that EMX2 does not know is believed gone only when the next look says so too.
+ */
+import type { Clock } from "../clock.ts";
+import type { Emx2Client, ListedJob } from "../emx2/client.ts";
+import { concernsAll } from "../emx2/retry.ts";
+import { ApiError } from "../errors.ts";
+import type { Job } from "../job/job.ts";
+import type { JobId } from "../job/run.ts";
+import type { JobStatus } from "../job/status.ts";
+import type { Log } from "../log.ts";
+import type { Engine } from "./engine.ts";
+
+export interface WatchParts {
+  readonly engine: Pick<Engine, "jobs" | "observe">;
+  readonly client: Emx2Client;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const pageSize = 500;
+/** Of one status, in one look. */
+const maxListedJobs = 5_000;
+const liveStatuses: readonly JobStatus[] = ["CLAIMED", "SUBMITTED", "STARTED"];
+/** Then a list is worth a try again, however long it was. */
+const totalsLastMs = 600_000;
+
+export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise<void> {
+  const { engine, client, clock, log } = parts;
+  const unknown = new Set<JobId>();
+  const unreadable = new Set<JobId>();
+  const totals = createTotals(clock);
+
+  const saw = (id: JobId, job: ListedJob | null) => {
+    if (unreadable.delete(id)) log.info("the job can be read at EMX2 again", { jobId: id });
+    if (job === null && !unknown.has(id)) {
+      unknown.add(id);
+      log.warn("EMX2 does not know the job; it is asked once more before the job is stopped", { jobId: id });
+      return;
+    }
+    unknown.delete(id);
+    engine.observe(id, { kind: "ServerSaw", at: clock.wall(), job });
+  };
+
+  /** Takes the jobs that the lists show out of `unseen`. */
+  const list = async (unseen: Map<JobId, Job>, signal: AbortSignal) => {
+    for (const status of liveStatuses) {
+      const { jobs, total } = await client.listJobs({ status, pageSize, maxJobs: maxListedJobs }, { signal });
+      totals.learn(status, total);
+      for (const job of jobs) if (unseen.delete(job.id)) saw(job.id, job);
+    }
+  };
+
+  const read = async (job: Job, signal: AbortSignal) => {
+    const known = unreadable.has(job.id);
+    const call = { signal, traceId: job.traceId, ...(known ? { attempts: 1 } : {}) };
+    try {
+      saw(job.id, withoutParameters(await client.readJob(job.id, call)));
+    } catch (error) {
+      throwIfAboutAll(error);
+      if (!known) log.warn("the job can not be read at EMX2; it goes on", { jobId: job.id, cause: error.message });
+      unreadable.add(job.id);
+    }
+  };
+
+  return async (signal) => {
+    const ours = [...engine.jobs.values()].filter((job) => !job.closed && !job.stop && job.claim.stage === "ours");
+    const unseen = new Map(ours.map((job) => [job.id, job]));
+    for (const ids of [unknown, unreadable]) for (const id of ids) if (!unseen.has(id)) ids.delete(id);
+    if (ours.length > totals.pages()) {
+      // One entry that EMX2 can not show must not hide the others: those are then read one by one.
+      await list(unseen, signal).catch(throwIfAboutAll);
+    }
+    for (const job of unseen.values()) await read(job, signal);
+  };
+}
+
+function throwIfAboutAll(error: unknown): asserts error is ApiError {
+  if (!(error instanceof ApiError) || concernsAll(error)) throw error;
+}
+
+/** How many requests the lists will be, by what they were when they were last read. */
+function createTotals(clock: Clock) {
+  const learnt = new Map<JobStatus, { readonly total: number; readonly at: number }>();
+  const pagesOf = (status: JobStatus) => {
+    const last = learnt.get(status);
+    if (!last || clock.mono() - last.at > totalsLastMs) return 1;
+    return Math.max(1, Math.ceil(Math.min(last.total, maxListedJobs) / pageSize));
+  };
+  return {
+    learn: (status: JobStatus, total: number) => void learnt.set(status, { total, at: clock.mono() }),
+    pages: () => liveStatuses.reduce((sum, status) => sum + pagesOf(status), 0),
+  };
+}
+
+/** Parameters stay at EMX2 until the script is written: neither journal nor memory holds them. */
+function withoutParameters(job: Awaited<ReturnType<Emx2Client["readJob"]>>): ListedJob | null {
+  if (job === null) return null;
+  const { parametersText: _left, ...listed } = job;
+  return listed;
+}

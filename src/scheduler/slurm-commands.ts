@@ -1,0 +1,138 @@
+/**
+ * Slurm's commands as questions with one of two answers: rows, or nothing at all. What fails, hangs or prints what is no
+ * row says nothing about any run. sbatch is never killed by us: its request may be on the way, and timeout(1) bounds it
+ * even where we are killed ourselves.
+ */
+import type { Clock } from "../clock.ts";
+import { SchedulerOutputError } from "../errors.ts";
+import type { Profile } from "../job/profile.ts";
+import type { RunRef } from "../job/run.ts";
+import { type Completed, failureLine, type RunOptions, run as runProgram, succeeded } from "../subprocess.ts";
+import { readSbatch } from "./sbatch-answer.ts";
+import type { CancelAnswer, SubmitAnswer } from "./scheduler.ts";
+import {
+  located,
+  parseRows,
+  type QueueRow,
+  queryEnvironment,
+  sacctArgv,
+  sacctBatch,
+  sbatchArgv,
+  scancelArgv,
+  squeueArgv,
+  submitEnvironment,
+} from "./slurm-format.ts";
+
+export interface CommandOptions {
+  readonly clock: Clock;
+  /** Where the commands are, if they are not on PATH. */
+  readonly binDir?: string;
+  /** The daemon's environment; Slurm's commands see only what they need of it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The name of the user who submits. */
+  readonly user: string;
+  /** Told of each command that has ended. */
+  readonly onCommand?: (completed: Completed) => void;
+  /** sbatch's own time. It waits up to 10 s for a controller, and longer for one that is busy. */
+  readonly submitMs: number;
+  readonly queryMs: number;
+}
+
+export type RowsAnswer =
+  | { readonly is: "answered"; readonly rows: readonly QueueRow[] }
+  | { readonly is: "unavailable"; readonly cause: string };
+
+export interface SlurmCommands {
+  submit(run: RunRef, profile: Profile, signal: AbortSignal): Promise<SubmitAnswer>;
+  queue(signal: AbortSignal): Promise<RowsAnswer>;
+  /** Without accounting the answer is known: no rows. */
+  accounting(runs: readonly RunRef[], signal: AbortSignal): Promise<RowsAnswer>;
+  cancel(name: string, signal: AbortSignal): Promise<CancelAnswer>;
+}
+
+/** From sbatch's TERM to its KILL. */
+export const killAfterS = 5;
+/** sacct shows what was alive since then; further back than the intent, since clocks differ. */
+const sacctMarginS = 600;
+/** 100,000 jobs of one user, with room. */
+const maxQueueBytes = 32_000_000;
+
+export function createCommands(options: CommandOptions): SlurmCommands {
+  const { clock, user, binDir, queryMs, onCommand } = options;
+  // cron sets no USER.
+  const env = { ...options.env, USER: user, LOGNAME: user };
+  const always = { clock, ...(onCommand ? { onCompleted: onCommand } : {}) };
+  const forQuery = { ...always, env: queryEnvironment(env), timeoutMs: queryMs, maxOutputBytes: maxQueueBytes };
+  const query = (argv: readonly string[], signal: AbortSignal) =>
+    runProgram(located(binDir, argv), { ...forQuery, signal });
+
+  return {
+    submit: (run, profile, signal) =>
+      sbatch(located(binDir, sbatchArgv(run, profile)), options.submitMs, {
+        ...always,
+        env: submitEnvironment(env),
+        signal,
+      }),
+
+    async queue(signal) {
+      return rowsOf("squeue", await query(squeueArgv(user), signal));
+    },
+
+    async accounting(runs, signal) {
+      const rows: QueueRow[] = [];
+      for (const argv of sacctCalls(runs, clock.wall())) {
+        const completed = await query(argv, signal);
+        if (/accounting storage is disabled/.test(completed.stderr)) return { is: "answered", rows: [] };
+        const answer = rowsOf("sacct", completed);
+        if (answer.is === "unavailable") return answer;
+        rows.push(...answer.rows);
+      }
+      return { is: "answered", rows };
+    },
+
+    async cancel(name, signal) {
+      const completed = await query(scancelArgv(user, name), signal);
+      // Of a job that ends between scancel's look and its request it says so, and exits 1.
+      const over = /Invalid job id specified|already completing or completed/.test(completed.stderr);
+      return succeeded(completed) || over ? { is: "asked" } : failed(completed);
+    },
+  };
+}
+
+async function sbatch(
+  argv: readonly string[],
+  submitMs: number,
+  options: Omit<RunOptions, "timeoutMs" | "onAbort">,
+): Promise<SubmitAnswer> {
+  const bound = ["timeout", "-k", String(killAfterS), String(Math.ceil(submitMs / 1_000))];
+  const timeoutMs = submitMs + 2 * killAfterS * 1_000;
+  const completed = await runProgram([...bound, ...argv], { ...options, onAbort: "leave", timeoutMs });
+  return readSbatch({ ...completed, argv: completed.argv.slice(bound.length) });
+}
+
+function rowsOf(source: "squeue" | "sacct", completed: Completed): RowsAnswer {
+  if (!succeeded(completed)) return failed(completed);
+  try {
+    return { is: "answered", rows: parseRows(source, completed.stdout, completed.argv) };
+  } catch (error) {
+    if (error instanceof SchedulerOutputError) return { is: "unavailable", cause: error.message };
+    throw error;
+  }
+}
+
+function failed(completed: Completed): { readonly is: "unavailable"; readonly cause: string } {
+  return { is: "unavailable", cause: failureLine(completed) };
+}
+
+function sacctCalls(runs: readonly RunRef[], nowMs: number): string[][] {
+  const calls: string[][] = [];
+  const ids = runs.flatMap((run) => run.schedulerId ?? []);
+  const names = runs.flatMap((run) => (run.schedulerId === undefined ? [run.name] : []));
+  const oldestMs = runs.reduce((oldest, run) => Math.min(oldest, run.notBefore), nowMs);
+  const sinceS = (nowMs - oldestMs) / 1_000 + sacctMarginS;
+  for (let at = 0; at < ids.length; at += sacctBatch)
+    calls.push(sacctArgv({ ids: ids.slice(at, at + sacctBatch) }, sinceS));
+  for (let at = 0; at < names.length; at += sacctBatch)
+    calls.push(sacctArgv({ names: names.slice(at, at + sacctBatch) }, sinceS));
+  return calls;
+}

@@ -1,0 +1,139 @@
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createJobDirectory } from "../../../src/artifacts/job-directory.ts";
+import { systemClock } from "../../../src/clock.ts";
+import { effectTable } from "../../../src/daemon/effects.ts";
+import { closeRun, submit } from "../../../src/daemon/run-effects.ts";
+import { createSchedulers } from "../../../src/daemon/schedulers.ts";
+import { outcomeNeverSubmitted } from "../../../src/job/run.ts";
+import type { Log } from "../../../src/log.ts";
+import { createSlurm } from "../../../src/scheduler/slurm.ts";
+import { installFakeSlurm } from "../../fake-slurm/install.ts";
+import { createMemoryFiles } from "../../simulation/memory-files.ts";
+import { recordingLog, state } from "../artifacts/work-directory.ts";
+import { hostProfile } from "../job/job-directory.ts";
+import {
+  doubt,
+  ended,
+  exited,
+  observed,
+  play,
+  ref,
+  row,
+  submitting,
+  succeeded,
+  toTracked,
+  tracked,
+} from "../job/story.ts";
+
+const never = new AbortController().signal;
+
+test("only submissions count for max_submissions_per_minute", () => {
+  const limited = Object.entries(effectTable).filter(([, { pool }]) => pool === "submissions");
+  expect(limited.map(([kind]) => kind)).toEqual(["Submit"]);
+});
+
+test("each command of Slurm's is a line of the debug log, without its environment", async () => {
+  const base = mkdtempSync(join(tmpdir(), "emx2-effects-"));
+  const said: unknown[] = [];
+  const log: Log = { ...recordingLog([]), debug: (message, fields) => said.push([message, fields]) };
+  const config = { slurm: { binDir: installFakeSlurm(join(base, "slurm")), maxSubmissionsPerMinute: 60 } };
+  const schedulerOf = createSchedulers({ config, clock: systemClock, log, user: "jo" });
+  await schedulerOf("slurm").cancel(ref, never);
+  const command = `${config.slurm.binDir}/scancel --user=jo --name=${ref.name}`;
+  expect(said).toEqual([["command", { command, exit: 0, ms: expect.any(Number) }]]);
+  rmSync(base, { recursive: true, force: true });
+});
+
+describe("Submit", () => {
+  /** What comes of a submission that Slurm answers with these words. */
+  async function submitted(words: string, removed = false) {
+    const base = mkdtempSync(join(tmpdir(), "emx2-effects-"));
+    try {
+      const binDir = installFakeSlurm(join(base, "slurm"));
+      writeFileSync(join(base, "slurm", "fail-sbatch"), `1\nsbatch: error: ${words}\n`);
+      const dir = join(base, "j1");
+      mkdirSync(join(dir, ".emx2"), { recursive: true });
+      if (removed) rmSync(dir, { recursive: true });
+      let isDown = false;
+      const scheduler = createSlurm({ clock: systemClock, binDir, env: process.env, user: "jo" });
+      const context = {
+        files: createJobDirectory({ clock: systemClock, state, log: recordingLog([]) }),
+        log: recordingLog([]),
+        profileOf: () => hostProfile,
+        schedulerOf: () => scheduler,
+        schedulerDown: () => {
+          isDown = true;
+        },
+      };
+      const effect = { kind: "Submit", ref: { ...ref, dir } } as const;
+      const { result } = await submit(play(toTracked.slice(0, -1)), effect, context, never);
+      return { result, isDown };
+    } finally {
+      rmSync(base, { recursive: true, force: true });
+    }
+  }
+
+  test.each([
+    "QOSMaxSubmitJobPerUserLimit",
+    "Batch job submission failed: Required partition not available (inactive or drain)",
+  ])("held up by %s waits a minute and holds up no other", async (words) => {
+    const { result, isDown } = await submitted(words);
+    expect(result).toMatchObject({ is: "retry", cause: expect.stringContaining(words), afterMs: 60_000 });
+    expect(isDown).toBe(false);
+  });
+
+  test("is given up for a job whose directory was removed, and nothing is asked of Slurm", async () => {
+    const { result, isDown } = await submitted("Unable to contact slurm controller", true);
+    expect(result).toMatchObject({ is: "refused", cause: expect.stringContaining("was removed") });
+    expect(isDown).toBe(false);
+  });
+
+  test("without a controller stops what would ask it for more", async () => {
+    const { result, isDown } = await submitted("Unable to contact slurm controller (connect failure)");
+    expect(result.is).toBe("retry");
+    expect(isDown).toBe(true);
+  });
+});
+
+describe("CloseRun", () => {
+  const cancelled = { ...succeeded, result: "cancelled", state: "CANCELLED", proof: "squeue" } as const;
+  const lostSubmit = [...toTracked.slice(0, -2), submitting, ended({ kind: "Submit", ref }, doubt)];
+  const inQueue = [...toTracked, observed(row("CANCELLED"))];
+
+  async function directory() {
+    const files = createMemoryFiles({ state });
+    await files.create(ref.dir, { state, stateDir: "/state", host: "head", uid: 1 });
+    return { files, stderrLinesInReports: 5 };
+  }
+
+  test.each([
+    ["that nobody saw start", inQueue, { kind: "CloseRun", ref: tracked, outcome: cancelled }],
+    [
+      "whose submission never arrived",
+      lostSubmit,
+      { kind: "CloseRun", ref, outcome: outcomeNeverSubmitted("cancelled", "") },
+    ],
+  ] as const)("of a run %s takes the attempt from it first", async (_, steps, effect) => {
+    const context = await directory();
+    expect((await closeRun(play(steps), effect, context)).result.is).toBe("ok");
+    expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed");
+
+    const late = await directory();
+    late.files.symlink(ref.dir, ".emx2/lease.a1", "8");
+    expect((await closeRun(play(steps), effect, late)).result).toEqual({
+      ...{ is: "retry", cause: "the run has just taken its lease" },
+    });
+  });
+
+  test("of a run that has its lease leaves it", async () => {
+    const context = await directory();
+    context.files.symlink(ref.dir, ".emx2/lease.a1", "7");
+    const steps = [...toTracked, observed(row("COMPLETED"), exited(0))];
+    const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
+    expect((await closeRun(play(steps), effect, context)).result.is).toBe("ok");
+    expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("7");
+  });
+});
