@@ -98,7 +98,7 @@ describe("run", () => {
     const impatient: Clock = {
       ...systemClock,
       timer(_ms, wake) {
-        wake();
+        queueMicrotask(wake);
         return () => {};
       },
     };

@@ -3,7 +3,17 @@
  * programs can show is in `workloadContract`. A job here is a host profile that runs `sh -c PROGRAM`.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
@@ -216,6 +226,23 @@ export function workloadContract(subject: Subject): void {
         const found = await on.scheduler().find(run, never);
         const lease = JSON.parse(readFileSync(join(run.dir, ".emx2", "exit.a1.0"), "utf8")).job;
         expect(found).toEqual({ is: "found", schedulerId: lease });
+      },
+      limit,
+    );
+
+    test(
+      "a run that starts after its attempt was closed touches nothing",
+      async () => {
+        const run = on.run('echo ran >"$HPC_OUTPUT_DIR/ran"');
+        symlinkSync("closed", join(run.dir, ".emx2", "lease.a1"));
+        const { schedulerId } = await on.submitted(run);
+        const lost = join(run.dir, ".emx2", `lost.a1.${schedulerId}.0`);
+        await on.until("it has lost the lease", () => existsSync(lost));
+        expect(JSON.parse(readFileSync(lost, "utf8"))).toMatchObject({ holder: "closed" });
+        expect((await on.ended({ ...run, schedulerId })).state).toBe("FAILED");
+        const left = readdirSync(join(run.dir, ".emx2"));
+        expect(left.filter((name) => /^(start|exit|lease\.a1\.)/.test(name))).toEqual([]);
+        for (const part of ["output", "work"]) expect(readdirSync(join(run.dir, part))).toEqual([]);
       },
       limit,
     );
