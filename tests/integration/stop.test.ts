@@ -1,0 +1,132 @@
+/** SIGTERM: the daemon ends in an orderly way, wherever it is. */
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { callsOf } from "../fake-slurm/install.ts";
+import { committed } from "./committed.ts";
+import { openStage, type Stage } from "./harness.ts";
+import type { Program } from "./program.ts";
+
+const testMs = 60_000;
+const limitMs = 10_000;
+const atOnceMs = 1_500;
+const input = { files: [{ path: "a.txt", content: "hello" }] };
+const copy = { program: 'cat "$HPC_INPUT_DIR"/*/* >"$HPC_OUTPUT_DIR/copy.bin"' };
+/** Hashing this takes far longer than anybody waits, and can not be interrupted. */
+const huge = { program: 'truncate -s 60G "$HPC_OUTPUT_DIR/huge.bin"' };
+
+/** How long it lives after a signal, in milliseconds, and how it ends. */
+async function endAfter(program: Program, signals: readonly NodeJS.Signals[]) {
+  const before = performance.now();
+  for (const signal of signals) {
+    program.kill(signal);
+    await Bun.sleep(50);
+  }
+  const { exitCode, stderr } = await program.ended(limitMs + 5_000);
+  return { exitCode, ms: performance.now() - before, stderr };
+}
+
+function hold(stage: Stage, held: (request: Request) => boolean): () => boolean {
+  let reached = false;
+  stage.around = (request, answer) => {
+    if (!held(request)) return answer();
+    reached = true;
+    return new Promise(() => {});
+  };
+  return () => reached;
+}
+
+test(
+  "while idle: exit 0 at once",
+  async () => {
+    await using stage = await openStage();
+    const program = stage.start("run");
+    await stage.until("it polls", () => stage.requests.some((request) => request.includes("status=PENDING")));
+    const { exitCode, ms } = await endAfter(program, ["SIGTERM"]);
+    expect(exitCode).toBe(0);
+    expect(ms).toBeLessThan(atOnceMs);
+  },
+  testMs,
+);
+
+const places: readonly (readonly [string, (stage: Stage) => () => boolean])[] = [
+  ["an upload that hangs", (stage) => hold(stage, ({ method }) => method === "PUT")],
+  ["a download that hangs", (stage) => hold(stage, ({ url }) => /\/files\/.+/.test(url))],
+  ["an EMX2 that never answers anything", (stage) => hold(stage, () => true)],
+  ["a claim that is not answered", (stage) => hold(stage, ({ url }) => url.endsWith("/claim"))],
+  ["an sbatch that hangs", (stage) => slurmHangs(stage, "sbatch")],
+  ["an squeue that hangs", (stage) => slurmHangs(stage, "squeue")],
+];
+
+function slurmHangs(stage: Stage, program: "sbatch" | "squeue"): () => boolean {
+  writeFileSync(join(stage.slurmDir, `hang-${program}`), "8\n");
+  return () => callsOf(stage.slurmDir, program).length > 0;
+}
+
+for (const [name, prepare] of places) {
+  test(
+    `in ${name}: exit 0 within 10 s, and the next start goes on`,
+    async () => {
+      await using stage = await openStage({ profiles: { copy } });
+      const id = stage.submit("copy", input);
+      const there = prepare(stage);
+      const program = stage.start("run");
+      await stage.until("it is there", there);
+      const { exitCode, ms } = await endAfter(program, ["SIGTERM"]);
+      expect(exitCode).toBe(0);
+      expect(ms).toBeLessThan(limitMs);
+
+      stage.around = undefined;
+      writeFileSync(join(stage.slurmDir, "hang-sbatch"), "0\n");
+      writeFileSync(join(stage.slurmDir, "hang-squeue"), "0\n");
+      stage.start("run");
+      await stage.untilStatus(id, "COMPLETED", 40_000);
+      expect(stage.ledger()).toEqual([id]);
+      expect(committed(stage, stage.job(id).outputArtifactId).size).toBe(1);
+    },
+    testMs,
+  );
+}
+
+test(
+  "while a huge output is hashed: exit 0 within 10 s",
+  async () => {
+    await using stage = await openStage({ profiles: { huge } });
+    const id = stage.submit("huge");
+    const program = stage.start("run");
+    await stage.until("its log is committed", () => stage.requests.some((request) => request.endsWith("/commit")));
+    const { exitCode, ms } = await endAfter(program, ["SIGTERM"]);
+    expect(exitCode).toBe(0);
+    expect(ms).toBeLessThan(limitMs);
+    expect(stage.job(id).status).toBe("STARTED");
+  },
+  testMs,
+);
+
+test(
+  "a second SIGTERM ends it at once",
+  async () => {
+    await using stage = await openStage({ profiles: { huge } });
+    stage.submit("huge");
+    const program = stage.start("run");
+    await stage.until("its log is committed", () => stage.requests.some((request) => request.endsWith("/commit")));
+    const { exitCode, ms } = await endAfter(program, ["SIGTERM", "SIGTERM"]);
+    expect(exitCode).toBe(128 + 15);
+    expect(ms).toBeLessThan(atOnceMs);
+  },
+  testMs,
+);
+
+test(
+  "`once` obeys SIGTERM as well",
+  async () => {
+    await using stage = await openStage();
+    stage.submit("copy", input);
+    const there = hold(stage, ({ url }) => /\/files\/.+/.test(url));
+    const program = stage.start("once");
+    await stage.until("it is in a download", there);
+    const { ms } = await endAfter(program, ["SIGTERM"]);
+    expect(ms).toBeLessThan(limitMs);
+  },
+  testMs,
+);
