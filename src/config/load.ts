@@ -81,6 +81,8 @@ function exists(file: string): boolean {
 function readText(file: string): string {
   let bytes: Buffer;
   try {
+    // A FIFO would stop the start for ever, a device fill the memory.
+    if (!statSync(file).isFile()) throw new Error("it is not a regular file");
     bytes = readFileSync(file);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -29,7 +29,7 @@ const jobSchema = v.object({
   status: v.picklist(jobStatuses),
   worker_id: optionalText,
   submit_user: optionalText,
-  timeout_seconds: optional(count),
+  timeout_seconds: v.fallback(optional(count), null),
   inputs: v.optional(v.unknown()),
 });
 
@@ -43,11 +43,23 @@ export function readJob(text: string): ServerJob {
     status: job.status,
     workerId: job.worker_id,
     submitUser: job.submit_user,
-    inputs: readInputs(job.inputs),
     timeoutSeconds: job.timeout_seconds,
-    parametersText: readParameters(text),
+    ...readRequest(text, job.inputs),
   };
 }
+
+/** The submitter's own part: what is wrong in it is the job's fault, and makes no stranger of the job. */
+function readRequest(text: string, inputs: unknown): Pick<ServerJob, "inputs" | "parametersText" | "unreadable"> {
+  try {
+    return { inputs: readInputs(inputs), parametersText: readParameters(text) };
+  } catch (error) {
+    if (error instanceof v.ValiError) return { ...nothing, unreadable: "inputs hold what is no id of an artifact" };
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+    return { ...nothing, unreadable: `inputs or parameters can not be read: ${error.message}` };
+  }
+}
+
+const nothing = { inputs: [], parametersText: "{}" } as const;
 
 /** The source text of `parameters`; of the object inside where they are a JSON text holding one. */
 function readParameters(jobText: string): string {

@@ -49,6 +49,7 @@ export function claimed(job: Job, seen: Seen, at: number): Job {
     claim: { stage: "ours", at },
     server: { status: "CLAIMED", doubt: false },
     inputRefs: seen.inputs,
+    ...(seen.unreadable === undefined ? {} : { inputs: { stage: "failed", detail: seen.unreadable } }),
     submitUser: seen.submitUser,
     timeoutSeconds: seen.timeoutSeconds,
   };

@@ -26,6 +26,8 @@ export interface ServerJob {
   readonly submitUser: string | null;
   readonly inputs: readonly InputRef[];
   readonly timeoutSeconds: number | null;
+  /** What the submitter wrote can not be read, and why: such a job is claimed to fail with this reason. */
+  readonly unreadable?: string;
   /** The source text of `parameters`, untouched (number spellings and key order survive); `{}` where there is none. */
   readonly parametersText: string;
 }

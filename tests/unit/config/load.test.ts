@@ -187,6 +187,7 @@ describe("which file", () => {
 
   test.each([
     ["a directory", () => box.directory, "cannot be read"],
+    ["a device", () => "/dev/zero", "it is not a regular file"],
     ["not UTF-8", () => box.write("latin1.yaml", new Uint8Array([0x61, 0xff, 0xfe])), "is not UTF-8"],
     ["huge", () => box.write("huge.yaml", "#".repeat(1_000_001)), "larger than 1000000"],
   ])("%s is refused", (_, make, message) => {

@@ -84,8 +84,17 @@ describe("readJob", () => {
     );
   });
 
-  test.each(["[1]", "7", '"[1]"', '"no JSON"'])("refuses %s as parameters", (parameters) => {
-    expect(() => readJob(`{"id":"${a}","processor":"p","status":"PENDING","parameters":${parameters}}`)).toThrow();
+  test.each([
+    ...["[1]", "7", '"[1]"', '"no JSON"'].map((parameters) => `"parameters":${parameters}`),
+    ...['"xx yy"', "[null]", '[{"dataset":{"x":1}}]'].map((inputs) => `"inputs":${inputs}`),
+  ])("knows a job with %s all the same, and why it can not be run", (member) => {
+    const job = readJob(`{"id":"${a}","processor":"p","status":"PENDING",${member}}`);
+    expect(job).toMatchObject({ id: a, inputs: [], parametersText: "{}" });
+    expect(job.unreadable).toMatch(/inputs|parameters/);
+  });
+
+  test("does not mind a timeout that is none", () => {
+    expect(readJob(`{"id":"${a}","processor":"p","status":"PENDING","timeout_seconds":-5}`).timeoutSeconds).toBeNull();
   });
 
   test("any parameters come back byte for byte", () => {

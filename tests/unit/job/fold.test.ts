@@ -48,6 +48,12 @@ describe("a claim", () => {
     expect(job.server).toEqual({ status: "CLAIMED", doubt: false });
   });
 
+  test("of a job that nobody can read is made, and the job fails with the reason", () => {
+    const granted = { ...seen({ unreadable: "inputs hold what is no id of an artifact" }), parametersText: "{}" };
+    const job = play([offered, began(claim), ended(claim, ok<"ClaimJob">({ job: granted }))]);
+    expect(job.outbox).toEqual([{ status: "FAILED", detail: "inputs hold what is no id of an artifact" }]);
+  });
+
   test("that did not reach the server is made again", () => {
     const job = play([offered, began(claim), ended(claim, retry)]);
     expect(job.claim.stage).toBe("wanted");
