@@ -218,7 +218,9 @@ describe("claims", () => {
     }
     expect([said("nothing new is claimed"), said("new jobs are claimed again")]).toEqual([2, 1]);
     blocked = undefined;
-    const id = addJob(server.state, { processor: "p", profile: "default", parametersText: "[1]" });
+    const id = addJob(server.state, { processor: "p", profile: "default" });
+    const stored = server.state.jobs.get(id);
+    if (stored) server.state.jobs.set(id, { ...stored, id: "../../etc" });
     for (let look = 0; look < 3; look++) await poll.tick(never);
     expect(said("a job in EMX2's list can not be read")).toBe(1);
     server.state.jobs.delete(id);
