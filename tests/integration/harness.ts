@@ -106,7 +106,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       if (programs.some((program) => program.exitCode() === bugExitCode)) throw new Error(story());
       return look();
     };
-  const story = () => programs.map((program) => program.stderr().slice(-4_000)).join("\n");
+  const story = () => programs.map((program) => lastWords(program.stderr())).join("\n");
   const stage: Stage = {
     dir,
     configFile: join(dir, "config.yaml"),
@@ -199,6 +199,11 @@ function environment(dir: string, { as, env }: StageOptions): Record<string, str
   const user = as?.user ?? username;
   const { PATH = "/usr/bin:/bin" } = process.env;
   return { PATH, HOME: as?.home ?? join(dir, "home"), USER: user, LOGNAME: user, ...env };
+}
+
+/** What a program has logged, without what it says only when it is asked to be talkative. */
+function lastWords(log: string): string {
+  return log.replace(/^\S+ debug .*\n/gm, "").slice(-4_000);
 }
 
 function linesOf(path: string): string[] {

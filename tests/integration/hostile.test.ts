@@ -144,8 +144,7 @@ test(
     const program = 'rm -r "$HPC_OUTPUT_DIR"; ln -s "$HPC_WORK_DIR/../../.." "$HPC_OUTPUT_DIR"';
     await using stage = await openStage({ profiles: { swap: { program } } });
     const id = stage.submit("swap");
-    const run = stage.start("run", "-v");
-    await stage.until("the output was looked for", () => /effect=SealFiles/.test(run.stderr()));
+    stage.start("run", "-v");
     await stage.untilStatus(id, "FAILED");
     expectNoSecret(stage);
   },

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isTerminal } from "../../src/job/status.ts";
+import { readSnapshot } from "../../src/journal/snapshot.ts";
 import { callsOf } from "../fake-slurm/install.ts";
 import { artifactsOf, committed } from "./committed.ts";
 import { openStage, type Stage, statusesOf } from "./harness.ts";
@@ -111,26 +112,41 @@ for (const [name, method, path] of moments) {
   }
 }
 
+/** Killed after it wrote down that it submits, and before it did: it looks for minutes before it submits again. */
+function inDoubt({ stateDir }: Stage, id: string): boolean {
+  const job = readSnapshot(join(stateDir, "snapshot.db"))?.jobs.find((known) => known.id === id);
+  return job?.run.stage === "submitting" && job.run.doubt;
+}
+
 test(
-  "killed again and again, at any moment, ten jobs run once each and come back whole",
+  "killed again and again, at any moment, jobs run once each and come back whole",
   async () => {
     const program = 'sleep 0.3; cat "$HPC_INPUT_DIR"/*/* >"$HPC_OUTPUT_DIR/copy.bin"';
     await using stage = await openStage({ profiles: { copy: { program } } });
     const ids = Array.from({ length: 10 }, () => stage.submit("copy", input));
-    const goal = () => ids.every((id) => stage.job(id).status === "COMPLETED");
-    for (let life = 0; life < 12 && !goal(); life++) {
+    const isDone = (id: string) => stage.job(id).status === "COMPLETED";
+    for (let life = 0; life < 12 && !ids.every(isDone); life++) {
       const daemon = stage.start("run");
       const seen = stage.requests.length;
       // Each life sees some more requests than the one before it, and dies at the next.
-      await stage.until(`life ${life} has asked enough`, () => stage.requests.length >= seen + 5 + life * 4 || goal());
+      const enough = () => stage.requests.length >= seen + 5 + life * 4 || ids.every(isDone);
+      await stage.until(`life ${life} has asked enough`, enough);
       daemon.kill("SIGKILL");
       await daemon.ended();
     }
-    stage.start("run");
-    await stage.until("all are COMPLETED", goal, 40_000);
-    expect(stage.ledger().sort()).toEqual([...ids].sort());
-    expect(callsOf(stage.slurmDir, "sbatch")).toHaveLength(10);
-    for (const id of ids) {
+    await stage.until(
+      "each is COMPLETED or in doubt",
+      async () => {
+        expect((await stage.start("once").ended()).exitCode).toBe(0);
+        return ids.every((id) => isDone(id) || inDoubt(stage, id));
+      },
+      40_000,
+    );
+    const done = ids.filter(isDone);
+    expect(done.length).toBeGreaterThan(5);
+    expect(stage.ledger().sort()).toEqual([...done].sort());
+    expect(callsOf(stage.slurmDir, "sbatch")).toHaveLength(done.length);
+    for (const id of done) {
       expect(artifactsOf(stage, "output", id).filter(({ status }) => status === "COMMITTED")).toHaveLength(1);
       expect(stage.job(id).transitions.filter(({ to }) => isTerminal(to))).toHaveLength(1);
     }

@@ -94,7 +94,13 @@ test("a reader that is gone, and streams that are closed, are no reason to crash
   using place = alone();
   const file = place.write("c.yaml", minimal(place.dir));
   const shell = (script: string) => {
-    const env = { PATH: process.env["PATH"] ?? "", HOME: join(place.dir, "home"), EXE: executable(), FILE: file };
+    const env = {
+      PATH: process.env["PATH"] ?? "",
+      HOME: join(place.dir, "home"),
+      TMPDIR: place.dir,
+      EXE: executable(),
+      FILE: file,
+    };
     const child = Bun.spawnSync(["bash", "-c", script], {
       env,
       cwd: place.dir,
