@@ -93,7 +93,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     stderrLinesInReports: settings.stderrLinesInReports,
     delays,
     profileOf: (key) => byKey.get(key),
-    schedulerDown: () => engine.setSchedulerUp(false),
+    schedulerDown: (backend) => engine.setSchedulerUp(backend, false),
   };
   const engine = new Engine({
     clock,

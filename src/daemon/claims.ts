@@ -1,6 +1,6 @@
 /**
  * Claims: which jobs EMX2 has waiting for the profiles here, and which of them are taken now. Each profile is asked about by
- * itself, for no more than could be claimed, so that thousands of other workers' jobs can neither hide ours nor cost much.
+ * itself, for little more than could be claimed, so that thousands of other workers' jobs can neither hide ours nor cost much.
  */
 import type { Clock } from "../clock.ts";
 import type { Emx2Client, JobFilter, JobList, ListedJob } from "../emx2/client.ts";

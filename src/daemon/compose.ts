@@ -10,8 +10,8 @@ import type { Config } from "../config/config.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
-import { openJournal } from "../journal/journal.ts";
-import { acquireLock } from "../journal/lock.ts";
+import { type Journal, openJournal } from "../journal/journal.ts";
+import { acquireLock, type Lock } from "../journal/lock.ts";
 import type { Log } from "../log.ts";
 import { submittingUser } from "./account.ts";
 import { type Assembly, assemble } from "./assemble.ts";
@@ -51,12 +51,26 @@ const loopGraceMs = 2_000;
 const stopGraceMs = 6_000;
 
 export async function compose(options: DaemonOptions): Promise<Composed> {
-  const { config, backend, log, clock = systemClock } = options;
-  const { stateDir } = config.worker;
+  const { clock = systemClock } = options;
+  const { stateDir } = options.config.worker;
   const lock = await acquireLock(stateDir, { waitMs: options.lockWaitMs ?? 0, clock, signal: options.signal });
   if ("held" in lock) return { is: "held", by: lock.held };
 
-  const journal = openJournal(join(stateDir, "journal.db"), { clock, version: options.version });
+  let journal: Journal | undefined;
+  try {
+    journal = openJournal(join(stateDir, "journal.db"), { clock, version: options.version });
+    return { is: "ready", daemon: await daemonOn(journal, lock, clock, options) };
+  } catch (error) {
+    // Whoever tries again in this process must not find us holding it.
+    journal?.close();
+    lock.release();
+    throw error;
+  }
+}
+
+async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: DaemonOptions): Promise<Daemon> {
+  const { config, backend, log } = options;
+  const { stateDir } = config.worker;
   // A job stays with its backend, whichever is chosen for new ones.
   const usesSlurm = backend === "slurm" || journal.load().jobs.some((job) => job.backend === "slurm");
   const user = usesSlurm ? await submittingUser(clock, options.signal) : undefined;
@@ -111,31 +125,28 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
     }
   };
   return {
-    is: "ready",
-    daemon: {
-      ...assembly,
-      async run(signal) {
-        const over = new AbortController();
-        const either = AbortSignal.any([signal, over.signal]);
-        try {
-          assembly.engine.recover();
-          const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, snapshot, prune];
-          const running = Promise.all(loops.map((loop) => runLoop(loop, clock, either)));
-          await Promise.race([running, fault.promise, stopping(clock, signal)]);
-        } finally {
-          over.abort();
-          await finish();
-        }
-      },
-      async once(signal) {
-        try {
-          await prune.tick(signal);
-          const done = cycle(assembly, clock, config.worker.pollIntervalMs, signal);
-          return await Promise.race([done, fault.promise, stopping(clock, signal).then(() => false)]);
-        } finally {
-          await finish();
-        }
-      },
+    ...assembly,
+    async run(signal) {
+      const over = new AbortController();
+      const either = AbortSignal.any([signal, over.signal]);
+      try {
+        assembly.engine.recover();
+        const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, snapshot, prune];
+        const running = Promise.all(loops.map((loop) => runLoop(loop, clock, either)));
+        await Promise.race([running, fault.promise, stopping(clock, signal)]);
+      } finally {
+        over.abort();
+        await finish();
+      }
+    },
+    async once(signal) {
+      try {
+        await prune.tick(signal);
+        const done = cycle(assembly, clock, config.worker.pollIntervalMs, signal);
+        return await Promise.race([done, fault.promise, stopping(clock, signal).then(() => false)]);
+      } finally {
+        await finish();
+      }
     },
   };
 }

@@ -22,7 +22,7 @@ export interface EffectContext {
   /** undefined: the configuration has no such profile any more. */
   profileOf(key: string): Profile | undefined;
   /** A scheduler command found nobody at home. */
-  schedulerDown(): void;
+  schedulerDown(backend: BackendName): void;
 }
 
 /** Milliseconds. */

@@ -4,10 +4,11 @@
  * keeps one effect per job and lane, writes intents down before they start, and turns every end into an event.
  */
 import type { Clock } from "../clock.ts";
-import { type Decision, decide, type Health, type Policy } from "../job/decide.ts";
+import { type Decision, decide, type Policy } from "../job/decide.ts";
 import { type Effect, type FileRow, type JobEvent, laneOf, type Result } from "../job/effect.ts";
 import { fold } from "../job/fold.ts";
 import type { Job, Lane } from "../job/job.ts";
+import type { BackendName } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
 import type { Durability, Journal, Recorded } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
@@ -39,7 +40,8 @@ export class Engine {
   readonly #jobs = new Map<JobId, Job>();
   readonly #flights = new Map<JobId, Map<Lane, Flight>>();
   readonly #alarms = new Map<JobId, { readonly at: number; readonly callOff: () => void }>();
-  #health: Health = { schedulerUp: true };
+  /** Backends that do not answer. */
+  readonly #down = new Set<BackendName>();
   #stopped = false;
   /** The journal may be gone: what still ends is left in doubt. */
   #closed = false;
@@ -65,8 +67,8 @@ export class Engine {
     return this.#jobs;
   }
 
-  get schedulerUp(): boolean {
-    return this.#health.schedulerUp;
+  isSchedulerUp(backend: BackendName): boolean {
+    return !this.#down.has(backend);
   }
 
   /** Something was observed, or a job was taken in. */
@@ -75,10 +77,11 @@ export class Engine {
     if (this.#apply(jobId, event, "lossy")) this.#pump(jobId);
   }
 
-  setSchedulerUp(up: boolean): void {
-    if (this.#health.schedulerUp === up) return;
-    this.#health = { schedulerUp: up };
-    for (const id of [...this.#jobs.keys()]) this.#pump(id);
+  setSchedulerUp(backend: BackendName, up: boolean): void {
+    if (this.isSchedulerUp(backend) === up) return;
+    if (up) this.#down.delete(backend);
+    else this.#down.add(backend);
+    for (const job of [...this.#jobs.values()]) if (job.backend === backend) this.#pump(job.id);
   }
 
   /** Effects that are running or wait for room. */
@@ -149,7 +152,12 @@ export class Engine {
   }
 
   #decide(job: Job): Decision {
-    return decide(job, this.#health, this.#parts.policyOf(job), this.#parts.clock.wall());
+    return decide(
+      job,
+      { schedulerUp: this.isSchedulerUp(job.backend) },
+      this.#parts.policyOf(job),
+      this.#parts.clock.wall(),
+    );
   }
 
   #enqueue(job: Job, effect: Effect): void {

@@ -22,20 +22,24 @@ export async function cycle(
   engine.recover();
   await schedulerPoll.tick(signal);
   await serverPoll.tick(signal);
+  const asked = serverPoll.reachable;
   const beating = clock.sleep(heartbeat.intervalMs, either).then(() => runLoop(heartbeat, clock, either), ignoreAbort);
   let idle = false;
   const work = engine.idle(lingerMs).then(() => {
     idle = true;
   });
-  while (!idle && !signal.aborted) {
-    await Promise.race([work, clock.sleep(pollIntervalMs, either).catch(ignoreAbort)]);
-    if (idle || signal.aborted || !engine.isBusy(["inputs", "logs", "outputs"])) continue;
-    await serverPoll.watch(signal);
-    await schedulerPoll.tick(signal);
+  try {
+    while (!idle && !signal.aborted) {
+      await Promise.race([work, clock.sleep(pollIntervalMs, either).catch(ignoreAbort)]);
+      if (idle || signal.aborted || !engine.isBusy(["inputs", "logs", "outputs"])) continue;
+      await serverPoll.watch(signal);
+      await schedulerPoll.tick(signal);
+    }
+  } finally {
+    over.abort();
+    await beating;
   }
-  over.abort();
-  await beating;
-  return serverPoll.reachable;
+  return asked && serverPoll.reachable;
 }
 
 function ignoreAbort(error: unknown): void {

@@ -14,13 +14,14 @@ import { callFor } from "./server-effects.ts";
 export async function writeScript(
   job: Job,
   effect: EffectOf<"WriteScript">,
-  context: EffectContext,
+  context: Pick<EffectContext, "profileOf" | "client" | "files" | "apptainer" | "clock">,
   signal: AbortSignal,
 ): Promise<Ending<"WriteScript">> {
   const profile = context.profileOf(job.profileKey);
   if (!profile) return { result: profileGone(job) };
   const fresh = await context.client.readJob(job.id, callFor(job, signal));
   if (!fresh) return { result: { is: "retry", cause: "EMX2 no longer knows the job" } };
+  if (fresh.unreadable !== undefined) return { result: { is: "refused", cause: fresh.unreadable } };
   const { parametersText } = fresh;
   const script = controlFiles({ jobId: job.id, dir: job.dir, profile, apptainer: context.apptainer, parametersText });
   if (script.is === "refused") return { result: script };
@@ -63,7 +64,7 @@ export async function submit(
     case "busy":
       return { result: { is: "retry", cause: answer.cause, afterMs: busyPauseMs } };
     case "unavailable":
-      return { result: unavailable(context, answer.cause) };
+      return { result: unavailable(context, job, answer.cause) };
     case "doubt":
       return { result: answer };
   }
@@ -76,7 +77,7 @@ export async function findRun(
   signal: AbortSignal,
 ): Promise<Ending<"FindRun">> {
   const answer = await context.schedulerOf(job.backend).find(effect.ref, signal);
-  if (answer.is === "unavailable") return { result: unavailable(context, answer.cause) };
+  if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };
   const schedulerId = answer.is === "found" ? answer.schedulerId : null;
   return { result: { is: "ok", value: { schedulerId } } };
 }
@@ -88,7 +89,7 @@ export async function cancelRun(
   signal: AbortSignal,
 ): Promise<Ending<"CancelRun">> {
   const answer = await context.schedulerOf(job.backend).cancel(effect.ref, signal);
-  if (answer.is === "unavailable") return { result: unavailable(context, answer.cause) };
+  if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };
   return { result: { is: "ok", value: {} } };
 }
 
@@ -100,7 +101,7 @@ export async function closeRun(
 ): Promise<Ending<"CloseRun">> {
   const started = job.run.stage === "tracked" && job.run.receipts?.lease !== undefined;
   if (!started && (await despite(files.closeLease(effect.ref), { is: "closed" })).is === "held")
-    return { result: { is: "retry", cause: "the run has just taken its lease" } };
+    return { result: { is: "doubt", cause: "the run has just taken its lease" } };
   const lines = effect.outcome.result === "succeeded" ? 0 : stderrLinesInReports;
   const tail = lines === 0 ? [] : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, lines), []);
   // EMX2 shows the detail to people, some of them in a terminal.
@@ -119,9 +120,10 @@ async function despite<T>(reading: Promise<T>, nothing: T): Promise<T> {
 
 function unavailable(
   context: Pick<EffectContext, "schedulerDown">,
+  job: Job,
   cause: string,
 ): { readonly is: "retry"; readonly cause: string } {
-  context.schedulerDown();
+  context.schedulerDown(job.backend);
   return { is: "retry", cause };
 }
 

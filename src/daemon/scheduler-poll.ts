@@ -40,7 +40,7 @@ export function createSchedulerPoll(parts: SchedulerPollParts): Loop {
 function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
   const byBackend = new Map<BackendName, RunRef[]>();
   for (const { run, backend } of engine.jobs.values()) {
-    const waits = !engine.schedulerUp && (run.stage === "written" || run.stage === "submitting");
+    const waits = !engine.isSchedulerUp(backend) && (run.stage === "written" || run.stage === "submitting");
     if (run.stage !== "tracked" && !waits) continue;
     const runs = byBackend.get(backend);
     if (runs) runs.push(run.ref);
@@ -59,12 +59,13 @@ async function observe(
   const answer = await parts.schedulerOf(backend).states(runs, signal);
   if (signal.aborted) return;
   if (answer.is === "unavailable") {
-    if (engine.schedulerUp) log.warn("the scheduler does not answer; everything of it waits", { cause: answer.cause });
-    engine.setSchedulerUp(false);
+    if (engine.isSchedulerUp(backend))
+      log.warn("the scheduler does not answer; everything of it waits", { cause: answer.cause });
+    engine.setSchedulerUp(backend, false);
     return;
   }
-  if (!engine.schedulerUp) log.info("the scheduler answers again");
-  engine.setSchedulerUp(true);
+  if (!engine.isSchedulerUp(backend)) log.info("the scheduler answers again");
+  engine.setSchedulerUp(backend, true);
   for (let from = 0; from < runs.length && !signal.aborted; from += looksAtOnce) {
     await Promise.all(runs.slice(from, from + looksAtOnce).map((run) => observeRun(parts, run, answer.rows)));
   }

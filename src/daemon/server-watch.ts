@@ -1,7 +1,7 @@
 /**
  * What EMX2 says of the jobs that are ours: cancelled, deleted, given to another worker? It is asked job by job or in pages,
  * whichever is fewer requests. A list is no proof of absence (its rows shift while it is read): a job that it does not show
- * is read by itself; and one that EMX2 does not know is believed gone only when the next look says so too.
+ * is read by itself; and one that EMX2 does not know is believed gone only when it is asked again and says so again.
  */
 import type { Clock } from "../clock.ts";
 import type { Emx2Client, ListedJob } from "../emx2/client.ts";
@@ -24,23 +24,18 @@ const pageSize = 500;
 /** Of one status, in one look. */
 const maxListedJobs = 5_000;
 const liveStatuses: readonly JobStatus[] = ["CLAIMED", "SUBMITTED", "STARTED"];
+/** Between two questions about a job that EMX2 does not know: a redeploy may be under way. */
+const secondLookMs = 2_000;
 /** Then a list is worth a try again, however long it was. */
 const totalsLastMs = 600_000;
 
 export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise<void> {
   const { engine, client, clock, log } = parts;
-  const unknown = new Set<JobId>();
-  const unreadable = new Set<JobId>();
+  const failing = new Set<JobId>();
   const totals = createTotals(clock);
 
   const saw = (id: JobId, job: ListedJob | null) => {
-    if (unreadable.delete(id)) log.info("the job can be read at EMX2 again", { jobId: id });
-    if (job === null && !unknown.has(id)) {
-      unknown.add(id);
-      log.warn("EMX2 does not know the job; it is asked once more before the job is stopped", { jobId: id });
-      return;
-    }
-    unknown.delete(id);
+    if (failing.delete(id)) log.info("the job can be read at EMX2 again", { jobId: id });
     engine.observe(id, { kind: "ServerSaw", at: clock.wall(), job });
   };
 
@@ -54,21 +49,27 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
   };
 
   const read = async (job: Job, signal: AbortSignal) => {
-    const known = unreadable.has(job.id);
+    const known = failing.has(job.id);
     const call = { signal, traceId: job.traceId, ...(known ? { attempts: 1 } : {}) };
     try {
-      saw(job.id, withoutParameters(await client.readJob(job.id, call)));
+      let seen = await client.readJob(job.id, call);
+      if (seen === null) {
+        log.warn("EMX2 does not know the job; it is asked once more before the job is stopped", { jobId: job.id });
+        await clock.sleep(secondLookMs, signal);
+        seen = await client.readJob(job.id, call);
+      }
+      saw(job.id, withoutParameters(seen));
     } catch (error) {
       throwIfAboutAll(error);
       if (!known) log.warn("the job can not be read at EMX2; it goes on", { jobId: job.id, cause: error.message });
-      unreadable.add(job.id);
+      failing.add(job.id);
     }
   };
 
   return async (signal) => {
     const ours = [...engine.jobs.values()].filter((job) => !job.closed && !job.stop && job.claim.stage === "ours");
     const unseen = new Map(ours.map((job) => [job.id, job]));
-    for (const ids of [unknown, unreadable]) for (const id of ids) if (!unseen.has(id)) ids.delete(id);
+    for (const id of failing) if (!unseen.has(id)) failing.delete(id);
     if (ours.length > totals.pages()) {
       // One entry that EMX2 can not show must not hide the others: those are then read one by one.
       await list(unseen, signal).catch(throwIfAboutAll);

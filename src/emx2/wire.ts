@@ -50,16 +50,32 @@ export function readJob(text: string): ServerJob {
 
 /** The submitter's own part: what is wrong in it is the job's fault, and makes no stranger of the job. */
 function readRequest(text: string, inputs: unknown): Pick<ServerJob, "inputs" | "parametersText" | "unreadable"> {
+  const refs = unlessInvalid(() => readInputs(inputs));
+  const parametersText = unlessInvalid(() => readParameters(text));
+  // The reason is ours alone: a parser's words may quote what was written, and this goes into journal and log.
+  const unreadable =
+    refs === undefined
+      ? "the job's inputs are not ids of artifacts"
+      : parametersText === undefined
+        ? "the job's parameters are not a JSON object"
+        : undefined;
+  return {
+    inputs: refs ?? [],
+    parametersText: parametersText ?? "{}",
+    ...(unreadable === undefined ? {} : { unreadable }),
+  };
+}
+
+function unlessInvalid<T>(read: () => T): T | undefined {
   try {
-    return { inputs: readInputs(inputs), parametersText: readParameters(text) };
+    return read();
   } catch (error) {
-    if (error instanceof v.ValiError) return { ...nothing, unreadable: "inputs hold what is no id of an artifact" };
-    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
-    return { ...nothing, unreadable: `inputs or parameters can not be read: ${error.message}` };
+    if (error instanceof v.ValiError || error instanceof SyntaxError || error instanceof NotAnObject) return undefined;
+    throw error;
   }
 }
 
-const nothing = { inputs: [], parametersText: "{}" } as const;
+class NotAnObject extends Error {}
 
 /** The source text of `parameters`; of the object inside where they are a JSON text holding one. */
 function readParameters(jobText: string): string {
@@ -68,7 +84,7 @@ function readParameters(jobText: string): string {
   const text = typeof value === "string" ? value : outer;
   const parsed: unknown = JSON.parse(text.trim() || "null");
   if (parsed === null) return "{}";
-  if (!isObject(parsed)) throw new TypeError("parameters are not an object");
+  if (!isObject(parsed)) throw new NotAnObject();
   return text;
 }
 

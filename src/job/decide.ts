@@ -44,7 +44,9 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
   for (const plan of plans) {
     const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
     const waiting = wait !== undefined && wait.until > now && wait.until <= now + longestWaitMs;
-    if (plan.effect && !waiting) start.push(plan.effect);
+    // Its verdict is news: a pause between two cancels is not for it.
+    const passes = plan.effect?.kind === "CloseRun" && wait?.failures === 0;
+    if (plan.effect && (!waiting || passes)) start.push(plan.effect);
     else if (plan.effect && wait) waits.push(wait.until);
     if (plan.wakeAt !== undefined) waits.push(plan.wakeAt);
     why ||= (plan.effect && wait ? `${plan.why}; ${wait.cause}` : plan.why) ?? "";

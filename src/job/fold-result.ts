@@ -78,11 +78,12 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
 
   Submit(job, effect, result) {
     if (job.run.stage !== "submitting") return job;
-    if (result.is === "doubt") return { ...job, run: { ...job.run, doubt: true } };
+    const { before, ...run } = job.run;
+    if (result.is === "doubt") return { ...job, run: { ...run, doubt: true } };
     const written = { stage: "written", ref: effect.ref } as const;
     // Its script is gone: as with an input that can not be had, the job fails before anything was run.
     if (result.is === "refused") return { ...job, run: written, inputs: { stage: "failed", detail: result.cause } };
-    if (result.is !== "ok") return { ...job, run: written };
+    if (result.is !== "ok") return { ...job, run: before ? { ...run, ...before, doubt: true } : written };
     return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId: result.value.schedulerId } } };
   },
 
@@ -98,7 +99,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   CloseRun(job, effect, result) {
     const { ref, outcome } = effect;
     const closable = outcome.state === "NEVER_SUBMITTED" ? "submitting" : "tracked";
-    if (job.run.stage === "submitting" && result.is === "retry") {
+    if (job.run.stage === "submitting" && result.is === "doubt") {
       // It may have turned up after all: it is looked for again.
       const { absentAt: _absentAt, ...submitting } = job.run;
       return { ...job, run: submitting };

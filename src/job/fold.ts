@@ -66,9 +66,12 @@ function begun(job: Job, effect: Effect, at: number): Job {
   const { claim, run } = job;
   if (effect.kind === "ClaimJob" && claim.stage === "wanted")
     return { ...job, claim: { stage: "claiming", doubt: false } };
-  if (effect.kind === "Submit" && (run.stage === "written" || run.stage === "submitting"))
-    return { ...job, run: { stage: "submitting", ref: effect.ref, intentAt: at, doubt: false } };
-  return job;
+  if (effect.kind !== "Submit") return job;
+  const submitting = { stage: "submitting", ref: effect.ref, intentAt: at, doubt: false } as const;
+  if (run.stage === "written") return { ...job, run: submitting };
+  if (run.stage !== "submitting") return job;
+  const { intentAt, absentAt } = run;
+  return { ...job, run: absentAt === undefined ? submitting : { ...submitting, before: { intentAt, absentAt } } };
 }
 
 /** A scheduler cycle's evidence, kept until `outcome.ts` finds it enough. */

@@ -112,6 +112,8 @@ export type Run =
       readonly intentAt: number;
       readonly doubt: boolean;
       readonly absentAt?: number;
+      /** A submission before this one was lost, and its fence is over: should this one not be sent, it still holds. */
+      readonly before?: { readonly intentAt: number; readonly absentAt: number };
     }
   | {
       readonly stage: "tracked";

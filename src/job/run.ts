@@ -17,7 +17,7 @@ export interface RunRef {
   readonly schedulerId?: string;
   /** The job directory, absolute. */
   readonly dir: string;
-  /** When the intent to submit was written down, wall clock in milliseconds: nothing older can be this run. */
+  /** When the script was written, wall clock in milliseconds, before any intent to submit: nothing older can be this run. */
   readonly notBefore: number;
 }
 

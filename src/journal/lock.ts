@@ -13,7 +13,7 @@ import type { Clock } from "../clock.ts";
 import { StateError } from "../errors.ts";
 import { stateError } from "./state-error.ts";
 
-interface Lock {
+export interface Lock {
   release(): void;
 }
 

@@ -146,6 +146,9 @@ test(
     const id = stage.submit("swap");
     stage.start("run", "-v");
     await stage.untilStatus(id, "FAILED");
+    const detail = stage.job(id).transitions.at(-1)?.detail;
+    expect(detail).toContain("exit_code=0:0");
+    expect(detail).toContain("outputs were not uploaded");
     expectNoSecret(stage);
   },
   testMs,

@@ -112,7 +112,10 @@ for (const [name, method, path] of moments) {
   }
 }
 
-/** Killed after it wrote down that it submits, and before it did: it looks for minutes before it submits again. */
+/**
+ * Killed after it wrote down that it submits, and before it did: it looks for minutes before it
+ * submits again. That this ends in exactly one run is the simulation's to show, where minutes cost nothing.
+ */
 function inDoubt({ stateDir }: Stage, id: string): boolean {
   const job = readSnapshot(join(stateDir, "snapshot.db"))?.jobs.find((known) => known.id === id);
   return job?.run.stage === "submitting" && job.run.doubt;

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { createJobDirectory } from "../../../src/artifacts/job-directory.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { effectTable } from "../../../src/daemon/effects.ts";
-import { closeRun, submit } from "../../../src/daemon/run-effects.ts";
+import { closeRun, submit, writeScript } from "../../../src/daemon/run-effects.ts";
 import { createSchedulers } from "../../../src/daemon/schedulers.ts";
+import { createClient } from "../../../src/emx2/client.ts";
 import { outcomeNeverSubmitted } from "../../../src/job/run.ts";
 import type { Log } from "../../../src/log.ts";
 import { createSlurm } from "../../../src/scheduler/slurm.ts";
@@ -98,6 +99,24 @@ describe("Submit", () => {
   });
 });
 
+describe("WriteScript", () => {
+  test("of a job that can not be read writes none", async () => {
+    const files = createMemoryFiles({ state });
+    const client = createClient({
+      baseUrl: "http://127.0.0.1",
+      workerId: "w1",
+      credential: { mode: "hmac", secret: () => "s" },
+      clock: systemClock,
+      fetch: async () => Response.json({ id: "j1", processor: "p", status: "CLAIMED", parameters: [1] }),
+    });
+    const context = { client, files, profileOf: () => hostProfile, apptainer: { command: "apptainer", binds: [] } };
+    const effect = { kind: "WriteScript", attempt: "a1" } as const;
+    const { result } = await writeScript(play(toTracked), effect, { ...context, clock: systemClock }, never);
+    expect(result).toEqual({ is: "refused", cause: "the job's parameters are not a JSON object" });
+    expect(files.contentOf(ref.dir, ".emx2/parameters.json")).toBeUndefined();
+  });
+});
+
 describe("CloseRun", () => {
   const cancelled = { ...succeeded, result: "cancelled", state: "CANCELLED", proof: "squeue" } as const;
   const lostSubmit = [...toTracked.slice(0, -2), submitting, ended({ kind: "Submit", ref }, doubt)];
@@ -124,7 +143,7 @@ describe("CloseRun", () => {
     const late = await directory();
     late.files.symlink(ref.dir, ".emx2/lease.a1", "8");
     expect((await closeRun(play(steps), effect, late)).result).toEqual({
-      ...{ is: "retry", cause: "the run has just taken its lease" },
+      ...{ is: "doubt", cause: "the run has just taken its lease" },
     });
   });
 

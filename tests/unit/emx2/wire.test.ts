@@ -93,6 +93,12 @@ describe("readJob", () => {
     expect(job.unreadable).toMatch(/inputs|parameters/);
   });
 
+  test("quotes nothing of what it can not read", () => {
+    const parameters = JSON.stringify('{"pw": hunter2secret}');
+    const job = readJob(`{"id":"${a}","processor":"p","status":"PENDING","parameters":${parameters}}`);
+    expect(job.unreadable).toBe("the job's parameters are not a JSON object");
+  });
+
   test("does not mind a timeout that is none", () => {
     expect(readJob(`{"id":"${a}","processor":"p","status":"PENDING","timeout_seconds":-5}`).timeoutSeconds).toBeNull();
   });

@@ -216,9 +216,17 @@ describe("a submission in doubt", () => {
     expect(start).toMatchObject([{ kind: "CloseRun", outcome: { state: "NEVER_SUBMITTED", result: "cancelled" } }]);
   });
 
+  test("still is when the second one could not be sent, so that a stop takes its lease away", () => {
+    const again = { ...began({ kind: "Submit", ref }), at: fence + 2_000 };
+    const busy = { ...ended({ kind: "Submit", ref }, retry, fence + 3_000), at: fence + 2_000 };
+    const steps = [...lostSubmit, absentAt(fence + 1_000), again, busy];
+    expect(kinds(decided(steps, fence + 4_000))).toBe("Submit");
+    expect(kinds(decided([...steps, cancel], fence + 4_000))).toBe("CloseRun");
+  });
+
   test("that turns up when its job is to be closed is looked for again", () => {
     const outcome = outcomeNeverSubmitted("cancelled", "asked for");
-    const held = { ...ended({ kind: "CloseRun", ref, outcome }, retry), at: fence };
+    const held = { ...ended({ kind: "CloseRun", ref, outcome }, doubt), at: fence };
     expect(kinds(decided([...lostSubmit, cancel, absentAt(fence), held], fence + 60_000))).toBe("FindRun");
   });
 });
