@@ -5,6 +5,7 @@
 import { type EffectKind, type JobEvent, laneOf } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { Log } from "../log.ts";
+import { isNews } from "./news.ts";
 
 const acts: Readonly<Record<EffectKind, string>> = {
   ClaimJob: "claiming the job",
@@ -31,9 +32,7 @@ export function logChange(log: Log, job: Job, before: Job | undefined, event: Jo
     if (result.is !== "ok") {
       const waits = job.waits[laneOf(effect)]?.failures ?? 0;
       const fields = { outcome: result.is, cause: result.cause, failures: waits };
-      // The first failure is news; of the next ones, which say the same again, every tenfold.
-      const isNews = waits <= 1 || Number.isInteger(Math.log10(waits));
-      if (isNews) say.warn(`${acts[effect.kind]} did not go through`, fields);
+      if (isNews(waits)) say.warn(`${acts[effect.kind]} did not go through`, fields);
       else say.debug(`${acts[effect.kind]} still does not go through`, fields);
     } else say.debug(`${acts[effect.kind]}: done`);
   }

@@ -12,6 +12,7 @@ import type { Fields, Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Engine } from "./engine.ts";
 import type { Loop } from "./loop.ts";
+import { isNews } from "./news.ts";
 
 export interface SchedulerPollParts {
   readonly engine: Engine;
@@ -26,11 +27,13 @@ export interface SchedulerPollParts {
 const looksAtOnce = 8;
 
 export function createSchedulerPoll(parts: SchedulerPollParts): Loop {
+  /** Queries in a row that failed, by backend. */
+  const failures = new Map<BackendName, number>();
   return {
     intervalMs: parts.intervalMs,
     async tick(signal) {
       for (const [backend, runs] of runsByBackend(parts.engine)) {
-        await onStorage(parts.log, {}, () => observe(parts, backend, runs, signal));
+        await onStorage(parts.log, {}, () => observe({ ...parts, failures }, backend, runs, signal));
       }
     },
   };
@@ -50,7 +53,7 @@ function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
 }
 
 async function observe(
-  parts: SchedulerPollParts,
+  parts: SchedulerPollParts & { readonly failures: Map<BackendName, number> },
   backend: BackendName,
   runs: RunRef[],
   signal: AbortSignal,
@@ -59,12 +62,16 @@ async function observe(
   const answer = await parts.schedulerOf(backend).states(runs, signal);
   if (signal.aborted) return;
   if (answer.is === "unavailable") {
-    if (engine.isSchedulerUp(backend))
-      log.warn("the scheduler does not answer; everything of it waits", { cause: answer.cause });
+    const failures = (parts.failures.get(backend) ?? 0) + 1;
+    parts.failures.set(backend, failures);
+    if (isNews(failures)) {
+      const fields = { backend, runs: runs.length, failures, cause: answer.cause };
+      log.warn("the scheduler does not answer: its jobs go on, and nothing is submitted, ended or concluded", fields);
+    }
     engine.setSchedulerUp(backend, false);
     return;
   }
-  if (!engine.isSchedulerUp(backend)) log.info("the scheduler answers again");
+  if (parts.failures.delete(backend)) log.info("the scheduler answers again", { backend });
   engine.setSchedulerUp(backend, true);
   for (let from = 0; from < runs.length && !signal.aborted; from += looksAtOnce) {
     await Promise.all(runs.slice(from, from + looksAtOnce).map((run) => observeRun(parts, run, answer.rows)));

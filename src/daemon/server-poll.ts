@@ -6,6 +6,7 @@ import type { Capability } from "../emx2/client.ts";
 import { ApiError, NetworkError } from "../errors.ts";
 import { type ClaimParts, createClaims } from "./claims.ts";
 import type { Loop } from "./loop.ts";
+import { isNews } from "./news.ts";
 import { createWatch, type WatchParts } from "./server-watch.ts";
 
 interface ServerPollParts extends WatchParts, ClaimParts {
@@ -25,7 +26,8 @@ export interface ServerPoll extends Loop {
 
 export function createServerPoll(parts: ServerPollParts): ServerPoll {
   let registered = false;
-  let reachable = true;
+  /** Cycles in a row that failed. */
+  let failures = 0;
   const watch = createWatch(parts);
   const claim = createClaims(parts);
 
@@ -42,15 +44,16 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
   const attempt = async (work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => {
     try {
       await work(signal);
-      if (!reachable) parts.log.info("EMX2 answers again");
-      reachable = true;
+      if (failures > 0) parts.log.info("EMX2 answers again");
+      failures = 0;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError || error instanceof NetworkError)) throw error;
-      const fields = { cause: error.message };
-      if (reachable) parts.log.warn("EMX2 can not be asked now; running jobs go on, nothing new is claimed", fields);
+      failures += 1;
+      const fields = { cause: error.message, failures };
+      if (isNews(failures))
+        parts.log.warn("EMX2 can not be asked now; running jobs go on, nothing new is claimed", fields);
       else parts.log.debug("EMX2 still can not be asked", fields);
-      reachable = false;
     }
   };
 
@@ -60,7 +63,7 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
       return registered;
     },
     get reachable() {
-      return reachable;
+      return failures === 0;
     },
     forgotten() {
       registered = false;
