@@ -12,6 +12,7 @@ import type { BackendName } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
 import type { Durability, Journal, Recorded } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
+import { Alarms } from "./alarms.ts";
 import type { Ending, Performer } from "./effects.ts";
 import type { Pool, PoolName } from "./pools.ts";
 
@@ -39,7 +40,7 @@ export class Engine {
   readonly #parts: EngineParts;
   readonly #jobs = new Map<JobId, Job>();
   readonly #flights = new Map<JobId, Map<Lane, Flight>>();
-  readonly #alarms = new Map<JobId, { readonly at: number; readonly callOff: () => void }>();
+  readonly #alarms: Alarms;
   /** Backends that do not answer. */
   readonly #down = new Set<BackendName>();
   #stopped = false;
@@ -49,6 +50,7 @@ export class Engine {
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
+    this.#alarms = new Alarms(parts.clock, (jobId) => this.#ring(jobId));
   }
 
   /** Takes up what the journal knows: effects that were begun and never ended come back as the event "in doubt". */
@@ -98,7 +100,7 @@ export class Engine {
 
   /** Resolves once nothing is in flight and nothing is due within `lingerMs`. */
   async idle(lingerMs: number): Promise<void> {
-    while (!this.#stopped && (this.inFlight > 0 || this.#nextAlarm() <= this.#parts.clock.wall() + lingerMs)) {
+    while (!this.#stopped && (this.inFlight > 0 || this.#alarms.next() <= this.#parts.clock.wall() + lingerMs)) {
       await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     }
   }
@@ -107,7 +109,7 @@ export class Engine {
   async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
     for (const pool of Object.values(this.#parts.pools)) pool.close();
-    for (const { callOff } of this.#alarms.values()) callOff();
+    this.#alarms.callOff();
     for (const flights of this.#flights.values()) {
       for (const [lane, flight] of flights) {
         if (flight.begun) flight.abort.abort(new DOMException("the daemon is stopping", "AbortError"));
@@ -146,9 +148,17 @@ export class Engine {
       if (flight?.begun) flight.abort.abort(new DOMException("no longer wanted", "AbortError"));
     }
     for (const effect of decision.start) this.#enqueue(job, effect);
-    this.#setAlarm(jobId, decision.wakeAt);
+    this.#alarms.set(jobId, decision.wakeAt);
     if (this.#isForgettable(job)) this.#forget(jobId);
     if (this.inFlight === 0) this.#wakeIdle();
+  }
+
+  #ring(jobId: JobId): void {
+    try {
+      this.#pump(jobId);
+    } catch (error) {
+      this.#parts.onFault(error);
+    }
   }
 
   #decide(job: Job): Decision {
@@ -245,32 +255,9 @@ export class Engine {
   }
 
   #forget(jobId: JobId): void {
-    this.#setAlarm(jobId, undefined);
+    this.#alarms.set(jobId, undefined);
     this.#parts.journal.forget(jobId);
     this.#jobs.delete(jobId);
-  }
-
-  #setAlarm(jobId: JobId, at: number | undefined): void {
-    const alarm = this.#alarms.get(jobId);
-    if (alarm?.at === at) return;
-    alarm?.callOff();
-    this.#alarms.delete(jobId);
-    if (at === undefined) return;
-    const callOff = this.#parts.clock.timer(at - this.#parts.clock.wall(), () => {
-      this.#alarms.delete(jobId);
-      try {
-        this.#pump(jobId);
-      } catch (error) {
-        this.#parts.onFault(error);
-      }
-    });
-    this.#alarms.set(jobId, { at, callOff });
-  }
-
-  #nextAlarm(): number {
-    let next = Number.POSITIVE_INFINITY;
-    for (const { at } of this.#alarms.values()) next = Math.min(next, at);
-    return next;
   }
 
   #wakeIdle(): void {
