@@ -22,6 +22,7 @@ export function sandbox(): Sandbox {
     write(name, content, mode = 0o600) {
       const path = join(directory, name);
       mkdirSync(dirname(path), { recursive: true });
+      rmSync(path, { force: true }); // an earlier one may be read-only, which only root may write to
       writeFileSync(path, content);
       chmodSync(path, mode);
       return path;
