@@ -3,12 +3,15 @@
  * may be asked as often as one likes, and asks nothing itself. Whether a lane is free, and when a pool has room, is the
  * engine's business.
  */
+
+import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
 import type { Effect, UploadRole } from "./effect.ts";
 import type { Job, Lane, Upload } from "./job.ts";
+import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
 import { outcomeNeverSubmitted } from "./run.ts";
 
-/** Time limits in milliseconds; `null` is never. */
+/** Milliseconds; `null` is never. */
 export interface Policy {
   /** How long after an intent a submission may still turn up. */
   readonly fenceMs: number;
@@ -17,17 +20,32 @@ export interface Policy {
   readonly cancelRepeatMs: number;
   /** From the close of a job to the removal of its directory. */
   readonly keepJobDirsMs: number | null;
+  /** Between two reports on a run that waits in the queue. */
+  readonly queueReportIntervalMs: number;
+  readonly timeouts: Timeouts;
 }
 
 export interface Health {
   /** False while the scheduler does not answer: nothing is asked of it but the one poll that finds out. */
   readonly schedulerUp: boolean;
+  /** The profile's submissions are refused for the operator's options: all but one job wait. */
+  readonly held?: Held;
+}
+
+export interface Held {
+  readonly since: number;
+  readonly cause: string;
+  /** This job is the one that tries whether the cause is gone. */
+  readonly probe: boolean;
+  readonly nextProbeAt: number;
 }
 
 export interface Decision {
   readonly start: readonly Effect[];
   /** Lanes whose effect in flight has lost its purpose. */
   readonly abort: readonly Lane[];
+  /** A time-out that is over: the engine makes an event of it, and nothing is started before. */
+  readonly expired?: Expiry;
   /** When to ask again though nothing has happened; wall clock milliseconds. */
   readonly wakeAt?: number;
   readonly why: string;
@@ -37,9 +55,11 @@ export interface Decision {
 const longestWaitMs = 2 * 3_600_000;
 
 export function decide(job: Job, health: Health, policy: Policy, now: number): Decision {
+  const deadline = nextDeadline(job, health, policy.timeouts, now);
+  if (deadline && deadline.at <= now) return { start: [], abort: [], expired: deadline, why: deadline.detail };
   const plans = planOf(job, health, policy, now);
   const start: Effect[] = [];
-  const waits: number[] = [];
+  const waits: number[] = deadline ? [deadline.at] : [];
   let why = "";
   for (const plan of plans) {
     const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
@@ -70,7 +90,7 @@ function planOf(job: Job, health: Health, policy: Policy, now: number): Plan[] {
     run(job, health, policy, now),
     upload(job, "log"),
     upload(job, "output"),
-    report(job),
+    report(job, policy, now),
   ];
 }
 
@@ -104,6 +124,9 @@ function run(job: Job, health: Health, policy: Policy, now: number): Plan {
   }
   if (run.stage === "ended") return {};
   if (!health.schedulerUp) return { why: "the scheduler does not answer" };
+  const { held } = health;
+  if (run.stage === "written" && held && !held.probe)
+    return { wakeAt: held.nextProbeAt, why: `its profile is held: ${held.cause}` };
   if (run.stage === "written") return { lane, effect: { kind: "Submit", ref: run.ref }, why: "to be submitted" };
   return run.stage === "submitting" ? inDoubt(job, run, policy, now) : followed(job, run, policy, now);
 }
@@ -128,7 +151,7 @@ function inDoubt({ stop }: Job, run: Extract<Job["run"], { stage: "submitting" }
 
 function followed(job: Job, run: Extract<Job["run"], { stage: "tracked" }>, policy: Policy, now: number): Plan {
   const lane = "run";
-  const verdict = judge(run, policy.graces, job.stop !== undefined);
+  const verdict = judge(run, policy.graces, job.stop);
   if (verdict.is === "ended")
     return { lane, effect: { kind: "CloseRun", ref: run.ref, outcome: verdict.outcome }, why: "reading how it ended" };
   // A workload that has ended is left to its script's last lines; one that only says so is not.
@@ -158,10 +181,14 @@ function nextUpload(upload: Upload, role: UploadRole): Effect | undefined {
   return upload.next < upload.total ? { kind: "PutFile", role, index: upload.next } : { kind: "Commit", role };
 }
 
-function report(job: Job): Plan {
+function report(job: Job, policy: Policy, now: number): Plan {
+  if (job.server.doubt) return {};
+  const lane = "report";
   const [next] = job.outbox;
-  if (!next || job.server.doubt) return {};
-  return { lane: "report", effect: { kind: "Report", report: next }, why: `reporting ${next.status}` };
+  if (next) return { lane, effect: { kind: "Report", report: next }, why: `reporting ${next.status}` };
+  const { news, dueAt } = newsOf(job, policy.queueReportIntervalMs, now);
+  if (news) return { lane, effect: { kind: "Report", report: news } };
+  return dueAt === undefined ? {} : { wakeAt: dueAt };
 }
 
 /** A refused claim has no directory of ours; every other job keeps its own for a while. */

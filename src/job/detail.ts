@@ -1,29 +1,57 @@
 /**
- * The `detail` of the terminal report. It begins as the reference's does, since EMX2 shows it and people grep for it:
- * `slurm_state=…; exit_code=CODE:SIGNAL; reason=…; node=…; elapsed=…`. Then the cause in a few words, what did not come
- * back, and the last lines of stderr.
+ * The `detail` of reports. A terminal one begins as the reference's does, since EMX2 shows it and people grep for it:
+ * `slurm_state=…; exit_code=CODE:SIGNAL; reason=…; node=…; elapsed=…`. Then the cause in a few words, who can act, what did
+ * not come back, and the last lines of stderr.
  */
-import type { Job } from "./job.ts";
+import { diagnose } from "./diagnosis.ts";
+import type { Job, Report } from "./job.ts";
 import type { Outcome } from "./run.ts";
 
 /** EMX2 takes 65,536 characters of text; a detail stays far below. */
 export const maxDetailChars = 8_192;
 const maxHeadChars = 4_096;
 
+/** What a made-up run says of itself is marked so. */
+export function spoken(job: Job, report: Report & { readonly detail: string }): Report {
+  return job.backend === "simulate" ? { ...report, detail: `SIMULATED; ${report.detail}` } : report;
+}
+
+export function submittedDetail(job: Job, schedulerId: string): string {
+  return [`submitted as ${schedulerId}`, profileChosen(job)].filter((part) => part !== undefined).join("; ");
+}
+
 export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
+  const { cause, who } = diagnose(job, outcome);
   const causes = [
-    outcome.cause,
+    cause,
     job.outputs.stage === "failed"
-      ? `outputs were not uploaded: ${job.outputs.detail}; they are in ${job.dir}/${outcome.outputDir} on the cluster`
+      ? `outputs were not uploaded: ${job.outputs.detail}; they are in ${job.outputBase ?? job.dir}/${outcome.outputDir} on the cluster`
       : undefined,
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
-    job.stop && job.logs.stage === "committed" ? `log artifact ${job.logs.artifactId}` : undefined,
-  ].filter((cause) => cause !== undefined);
+    who === undefined ? undefined : `who can act: ${who}`,
+    profileChosen(job),
+    leftOut(job),
+    job.stop?.by === "server-cancelled" && job.logs.stage === "committed"
+      ? `log artifact ${job.logs.artifactId}`
+      : undefined,
+  ].filter((part) => part !== undefined);
   const text = [...facts, ...causes].join("; ");
   const head = text.length <= maxHeadChars ? text : `${text.slice(0, maxHeadChars - 1)}…`;
   if (outcome.result === "succeeded" || stderrTail.length === 0) return head;
   return withTail(`${head}\nlast lines of stderr:\n`, stderrTail.join("\n"));
+}
+
+/** Named last: the names may be many, and are what is cut where there is no room. */
+function leftOut({ leftOut }: Job): string | undefined {
+  if (!leftOut) return undefined;
+  const { count, names } = leftOut;
+  const more = count > names.length ? ", …" : "";
+  return `${count} left out of the outputs, being no regular files: ${names.join(", ")}${more}`;
+}
+
+function profileChosen({ serverProfile, profileKey }: Job): string | undefined {
+  return serverProfile === null ? `the job names no profile: run with ${profileKey}` : undefined;
 }
 
 /** Where there is too much, the end stays: a program says last what it died of. */

@@ -2,7 +2,7 @@
  * What the daemon does to the world (effects), what comes back (results) and everything that can happen to a job
  * (events). `decide.ts` chooses effects, `daemon/effects.ts` knows how to run each kind, `fold.ts` folds the events.
  */
-import type { Lane, Report, ServerJob } from "./job.ts";
+import type { InPlace, Lane, LeftOut, OwnTimeout, Progress, Report, ServerJob } from "./job.ts";
 import type { BackendName } from "./profile.ts";
 import type { Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
 
@@ -64,14 +64,19 @@ export interface EffectValue {
   ReadJob: { readonly job: ServerJob | null };
   ListInputs: { readonly total: number; readonly bytes: number };
   StageFile: { readonly bytes: number };
-  WriteScript: { readonly parametersHash: string; readonly ref: RunRef };
+  WriteScript: {
+    readonly parametersHash: string;
+    readonly ref: RunRef;
+    readonly inPlace: InPlace;
+    readonly outputBase?: string;
+  };
   Submit: { readonly schedulerId: string };
   /** null: the scheduler and the job directory answered, and neither knows the run. */
   FindRun: { readonly schedulerId: string | null };
   CancelRun: Record<never, never>;
   CloseRun: { readonly stderrTail: readonly string[] };
   /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
-  SealFiles: { readonly total: number; readonly bytes: number; readonly sha256: string };
+  SealFiles: { readonly total: number; readonly bytes: number; readonly sha256: string; readonly leftOut?: LeftOut };
   CreateArtifact: { readonly artifactId: string };
   PutFile: { readonly bytes: number };
   Commit: Record<never, never>;
@@ -81,12 +86,12 @@ export interface EffectValue {
 
 /**
  * How an effect ended. `refused`: the answer is no and asking again will not change it. `retry`: nothing happened, try
- * again (not before `afterMs`). `doubt`: it may have happened.
+ * again (not before `afterMs`; `answered`: whoever was asked is well, and said no for now). `doubt`: it may have happened.
  */
 export type Result<K extends EffectKind = EffectKind> =
   | { readonly is: "ok"; readonly value: EffectValue[K] }
   | { readonly is: "refused"; readonly cause: string; readonly status?: number }
-  | { readonly is: "retry"; readonly cause: string; readonly afterMs?: number }
+  | { readonly is: "retry"; readonly cause: string; readonly afterMs?: number; readonly answered?: true }
   | { readonly is: "doubt"; readonly cause: string };
 
 /** One effect with its result, typed kind by kind so that a fold over it narrows both. */
@@ -118,6 +123,10 @@ export type JobEvent =
       readonly row?: SchedulerRow | null;
       readonly receipts: Receipts;
     }
+  /** The workload has said something new of itself. */
+  | { readonly kind: "Progressed"; readonly at: number; readonly progress: Progress }
+  /** A time-out of ours is over. */
+  | { readonly kind: "Expired"; readonly at: number; readonly by: OwnTimeout; readonly detail: string }
   /** The intent of an effect is on disk, and the effect starts now. */
   | { readonly kind: "Begun"; readonly at: number; readonly effect: Effect }
   /** `retryAt`: when the lane may try again, where the result asks for another try. */
@@ -127,7 +136,10 @@ export type JobEvent =
 export interface FileRow {
   readonly role: FileRole;
   readonly index: number;
-  /** Directory of the job that holds it: `input/<artifact id>`, `output`, `output.a1.1`, `.emx2`. */
+  /**
+   * Directory of the job that holds it: `input/<artifact id>`, `output`, `output.a1.1`, `.emx2`. Absolute for a file of a
+   * posix input, which is verified where it lies and never brought here.
+   */
   readonly directory: string;
   /** Input: the artifact it belongs to. */
   readonly artifactId?: string;

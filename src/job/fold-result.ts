@@ -2,9 +2,11 @@
  * What a job is after an effect has ended: one small function per kind. Whatever asks for another try only moves its
  * lane's next date; whatever may have happened becomes a doubt that `decide.ts` resolves by looking.
  */
+import { longestBetweenAnswersMs } from "./deadline.ts";
 import { type EffectKind, type EffectOf, type JobEvent, laneOf, type Result, type UploadRole } from "./effect.ts";
 import { claimed, seenAtServer, taken } from "./fold-server.ts";
-import type { Job, Report, Upload } from "./job.ts";
+import type { Job, Report, Said, Upload } from "./job.ts";
+import { isTerminal } from "./status.ts";
 
 type Ended = Extract<JobEvent, { kind: "Ended" }>;
 
@@ -73,25 +75,28 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     // What the job itself asks for can not be run: it fails as an input would, before anything was submitted.
     if (result.is === "refused") return { ...job, inputs: { stage: "failed", detail: result.cause } };
     if (result.is !== "ok") return job;
-    return { ...job, parametersHash: result.value.parametersHash, run: { stage: "written", ref: result.value.ref } };
+    const { ref, ...facts } = result.value;
+    return { ...job, ...facts, run: { stage: "written", ref } };
   },
 
-  Submit(job, effect, result) {
+  Submit(job, effect, result, at) {
     if (job.run.stage !== "submitting") return job;
     const { before, ...run } = job.run;
     if (result.is === "doubt") return { ...job, run: { ...run, doubt: true } };
     const written = { stage: "written", ref: effect.ref } as const;
     // Its script is gone: as with an input that can not be had, the job fails before anything was run.
     if (result.is === "refused") return { ...job, run: written, inputs: { stage: "failed", detail: result.cause } };
-    if (result.is !== "ok") return { ...job, run: before ? { ...run, ...before, doubt: true } : written };
-    return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId: result.value.schedulerId } } };
+    if (result.is === "retry")
+      return { ...refusedAgain(job, result, at), run: before ? { ...run, ...before, doubt: true } : written };
+    const ref = { ...effect.ref, schedulerId: result.value.schedulerId };
+    return { ...job, run: { stage: "tracked", ref, since: at } };
   },
 
   FindRun(job, effect, result, at) {
     if (job.run.stage !== "submitting" || !job.run.doubt || result.is !== "ok") return job;
     const { schedulerId } = result.value;
     if (schedulerId === null) return { ...job, run: { ...job.run, absentAt: at } };
-    return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId } } };
+    return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId }, since: job.run.intentAt } };
   },
 
   CancelRun: unchanged,
@@ -109,12 +114,14 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   },
 
   SealFiles(job, effect, result) {
-    return upload(job, effect.role, "waiting", () => {
+    const next = upload(job, effect.role, "waiting", () => {
       if (result.is === "refused") return { stage: "failed", detail: result.cause };
       if (result.is !== "ok") return undefined;
       const { total, bytes, sha256 } = result.value;
       return total === 0 ? { stage: "none", why: "there are no files" } : { stage: "sealed", total, bytes, sha256 };
     });
+    const leftOut = result.is === "ok" ? result.value.leftOut : undefined;
+    return next === job || !leftOut ? next : { ...next, leftOut };
   },
 
   CreateArtifact(job, effect, result) {
@@ -140,12 +147,20 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     });
   },
 
-  Report(job, effect, result) {
+  Report(job, effect, result, at) {
     const report = job.outbox[0];
-    if (!report || !Bun.deepEquals(report, effect.report)) return job;
-    if (result.is === "ok") return taken(job, report, report.status);
+    const head = report !== undefined && Bun.deepEquals(report, effect.report);
+    const doubted = { ...job, server: { ...job.server, doubt: true } };
+    const conflict = result.is === "refused" && (result.status === 409 || result.status === 404);
+    // News of a status that goes on: said once, and dropped where EMX2 will not have it.
+    if (!head && !isTerminal(effect.report.status) && effect.report.status === job.server.status) {
+      if (result.is !== "ok" && result.is !== "refused") return job;
+      return { ...(conflict ? doubted : job), said: saidOf(effect.report, at) };
+    }
+    if (!head) return job;
+    if (result.is === "ok") return { ...taken(job, report, report.status), said: saidOf(report, at) };
     if (result.is !== "refused") return job;
-    if (result.status === 409 || result.status === 404) return { ...job, server: { ...job.server, doubt: true } };
+    if (conflict) return doubted;
     // EMX2 takes offence at the report itself: its bare facts still have to arrive.
     const tired = (job.waits.report?.failures ?? 0) >= plainAfterRefusals;
     return tired ? { ...job, outbox: [plain(report), ...job.outbox.slice(1)] } : job;
@@ -153,6 +168,18 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
 
   RemoveDir: (job, _effect, result) => (result.is === "ok" ? { ...job, cleaned: true } : job),
 };
+
+function saidOf({ state, progress }: Report, at: number): Said {
+  return { at, ...(state === undefined ? {} : { state }), ...(progress === undefined ? {} : { progress }) };
+}
+
+/** A scheduler that answers and says no lets the submission's time run; one that does not answer stops it. */
+function refusedAgain(job: Job, result: { readonly answered?: true }, at: number): Job {
+  const { forMs = 0, lastAt } = job.refused ?? {};
+  if (result.answered === undefined) return lastAt === undefined ? job : { ...job, refused: { forMs } };
+  const sinceMs = lastAt === undefined ? 0 : Math.max(0, at - lastAt);
+  return { ...job, refused: { forMs: forMs + (sinceMs <= longestBetweenAnswersMs ? sinceMs : 0), lastAt: at } };
+}
 
 /** Refusals of one report after which only its bare facts are sent. */
 const plainAfterRefusals = 5;

@@ -26,6 +26,11 @@ function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" }>): Job {
       return seenAtServer(job, event.job, event.at, false);
     case "RunObserved":
       return observed(job, event);
+    case "Progressed":
+      return Bun.deepEquals(job.progress, event.progress) ? job : { ...job, progress: event.progress };
+    case "Expired":
+      if (job.stop || job.claim.stage !== "ours") return job;
+      return { ...job, stop: { by: event.by, at: event.at, detail: event.detail } };
     case "Begun":
       return begun(job, event.effect, event.at);
     case "Ended":
@@ -94,13 +99,20 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const silent = row === undefined && (receipts.exit?.signal === null || run.absentSince !== undefined);
   const absent = row === null || silent;
   const { lookedAt, ...known } = run;
+  // Slurm has requeued it: what the run before has left is no evidence about this one.
+  const again = receipts.restart > (run.receipts?.restart ?? 0);
+  const exitSince = again ? undefined : run.exitSince;
+  const startedAt = again ? undefined : run.startedAt;
+  const running = receipts.start !== undefined || (lastRow !== undefined && phaseOf[lastRow.state] === "running");
   const evidence = {
     stage: "tracked" as const,
     ref,
     receipts,
+    since: run.row === undefined || lastRow?.state === run.row.state ? run.since : at,
+    ...(running ? { startedAt: startedAt ?? at } : {}),
     ...(lastRow ? { row: lastRow } : {}),
     ...(ended ? { endedSince: run.endedSince ?? at } : {}),
-    ...(receipts.exit ? { exitSince: run.exitSince ?? at } : {}),
+    ...(receipts.exit ? { exitSince: exitSince ?? at } : {}),
     ...(absent ? { absentSince: run.absentSince ?? at } : {}),
   };
   const waiting = ended || receipts.exit !== undefined || row === null;

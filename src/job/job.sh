@@ -6,7 +6,8 @@
 #   job.sh DIR ATTEMPT       DIR: the job directory; ATTEMPT: one decision to run the job, a1, a2, ...
 #
 # The run's id J is SLURM_JOB_ID, or EMX2_RUN_ID where a plain shell runs the job. R is SLURM_RESTART_COUNT, 0 unless Slurm
-# requeued it. Read from DIR/.emx2/: prelude.sh, environment.sh, command.sh, parameters.json. Written there, each whole or
+# requeued it. Read from DIR/.emx2/: prelude.sh, environment.sh, command.sh, parameters.json, and output-base: the directory
+# that holds the output directories, DIR where there is none. Written there, each whole or
 # not at all, times in seconds since 1970; every receipt begins with v (1), attempt, job (J), restart (R) and node:
 #
 #   lease.ATTEMPT        symlink -> J               the run that has the attempt, for ever (`closed`: nobody may run it)
@@ -22,6 +23,7 @@
 umask 027
 emx2_dir=$1 attempt=$2
 job=${SLURM_JOB_ID:-${EMX2_RUN_ID:-}} restart=${SLURM_RESTART_COUNT:-0}
+unset EMX2_RUN_ID
 node=${SLURMD_NODENAME:-$(uname -n)}
 for word in "$attempt" "$job" "$restart" "$node"; do # they become parts of file names and of JSON
   case $word in '' | *[!A-Za-z0-9._-]*) echo "job.sh: unusable attempt, job id, restart count or node: '$word'" >&2; exit 94 ;; esac
@@ -29,6 +31,10 @@ done
 run=$attempt.$restart
 cd "$emx2_dir/.emx2" || exit 94
 
+emx2_base=$emx2_dir
+[ ! -e output-base ] || emx2_base=$(cat output-base)
+# Made by the daemon: where it is missing its file system is, and what a job left there would be on this node alone.
+[ -d "$emx2_base" ] || { echo "job.sh: there is no $emx2_base on $node: is its file system mounted?" >&2; exit 94; }
 if [ "$run" = a1.0 ]; then emx2_output=output emx2_work=work; else emx2_output=output.$run emx2_work=work.$run; fi
 
 now() { date +%s; }
@@ -54,7 +60,7 @@ take() {
 take "lease.$attempt" "$job"
 take "lease.$run" "$job.$restart.$node.$$"
 
-mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" && cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
+mkdir -p "$emx2_base/$emx2_output" "$emx2_dir/$emx2_work" && cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
 start=$(now)
 put "start.$run" "\"pid\":$$,\"start\":$start" || exit 94
 

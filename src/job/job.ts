@@ -3,7 +3,7 @@
  * it is stored as JSON, folded from events (`fold.ts`) and read by `decide.ts`. Instants are wall clock milliseconds.
  */
 import type { BackendName } from "./profile.ts";
-import type { JobId, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
+import type { JobId, Outcome, Receipts, RunRef, SchedulerRow, SlurmState } from "./run.ts";
 import type { JobStatus } from "./status.ts";
 
 export const lanes = ["claim", "inputs", "run", "logs", "outputs", "report", "clean"] as const;
@@ -42,6 +42,10 @@ export interface Job {
   /** A job stays with the backend that took it. */
   readonly backend: BackendName;
   readonly dir: string;
+  /** Absolute directory that holds the runs' output directories; absent: `dir`. */
+  readonly outputBase?: string;
+  /** What stays where it is, fixed with the script: a later change of the configuration moves nothing. */
+  readonly inPlace?: InPlace;
   /** Our own worker id at the time of the claim. */
   readonly workerId: string;
   /** `X-Trace-Id` of every request about this job. */
@@ -58,17 +62,44 @@ export interface Job {
   readonly run: Run;
   readonly logs: Upload;
   readonly outputs: Upload;
+  /** What was no regular file among the outputs, and so is no part of them. */
+  readonly leftOut?: LeftOut;
   /** Reports to EMX2, sent strictly in order. */
   readonly outbox: readonly Report[];
+  /** What the workload last said of itself. */
+  readonly progress?: Progress;
+  /** What EMX2 was last told while a status went on. */
+  readonly said?: Said;
+  /** How long the scheduler has refused the submission, in time between answers alone: silence does not count. */
+  readonly refused?: { readonly forMs: number; readonly lastAt?: number };
   /** The furthest status that was ever put in the outbox, so that none is put there twice. */
   readonly announced: JobStatus;
-  /** Why the job is to end before its run does. The first reason stays. */
+  /** The first reason stays, unless EMX2 moves on after a time-out of ours. */
   readonly stop?: Stop;
   /** Nothing more will be said to EMX2 about this job. */
   readonly closed?: { readonly at: number; readonly status: JobStatus; readonly why: string };
   readonly cleaned: boolean;
   /** Lanes that wait before their next try. */
   readonly waits: Readonly<Partial<Record<Lane, Wait>>>;
+}
+
+/** Residence posix: EMX2 gets the place and the hashes, the bytes stay. */
+export interface InPlace {
+  readonly outputs: boolean;
+  /** Absolute directory that the logs are put into, to stay there. */
+  readonly logs?: string;
+}
+
+/** `names`: the first few of `count`. */
+export interface LeftOut {
+  readonly count: number;
+  readonly names: readonly string[];
+}
+
+export interface Said {
+  readonly at: number;
+  readonly state?: SlurmState;
+  readonly progress?: Progress;
 }
 
 export interface ServerView {
@@ -119,6 +150,10 @@ export type Run =
       readonly stage: "tracked";
       readonly ref: RunRef;
       readonly row?: SchedulerRow;
+      /** When the row's state was first seen; until there is a row, when the run was submitted. */
+      readonly since: number;
+      /** When the workload was first seen to have started. */
+      readonly startedAt?: number;
       /** When the scheduler first showed a terminal state; the receipt may still be on its way. */
       readonly endedSince?: number;
       /** When the exit receipt was first seen; the seal may still be on its way. */
@@ -160,10 +195,29 @@ export interface Report {
   readonly slurmJobId?: string;
   readonly outputArtifactId?: string;
   readonly logArtifactId?: string;
+  readonly progress?: Progress;
+  /** The state that `detail` tells of; not a field of EMX2's. */
+  readonly state?: SlurmState;
 }
 
+/** What a job says of itself while it runs. EMX2's bounds: `phase` 100 characters, `message` 500, `fraction` in [0, 1]. */
+export interface Progress {
+  readonly phase?: string;
+  readonly message?: string;
+  readonly fraction?: number;
+}
+
+/** Why the job is to end before its run does: EMX2 has moved on, or a time-out of ours is over. */
 export interface Stop {
-  readonly by: "server-cancelled" | "server-deleted" | "other-worker" | "server-ended";
+  readonly by: "server-cancelled" | "server-deleted" | "other-worker" | "server-ended" | OwnTimeout;
   readonly at: number;
   readonly detail: string;
+}
+
+/** `timeout`: the job's own `timeout_seconds`; `held`: its profile was held for too long. EMX2 is told FAILED. */
+export const ownTimeouts = ["timeout", "submission-timeout", "execution-timeout", "held"] as const;
+export type OwnTimeout = (typeof ownTimeouts)[number];
+
+export function isOwnTimeout(by: Stop["by"]): by is OwnTimeout {
+  return (ownTimeouts as readonly string[]).includes(by);
 }

@@ -5,8 +5,8 @@
  * failed queries decide nothing: a missing row is not an answer. Nor does time: a grace is over once somebody has looked
  * after it, so that hours in which nobody could look (the daemon was down, the scheduler did not answer) end no run.
  */
-import type { Run } from "./job.ts";
-import { type ExitReceipt, type Outcome, phaseOf, type SchedulerRow } from "./run.ts";
+import { isOwnTimeout, type Run, type Stop } from "./job.ts";
+import { duration, type ExitReceipt, type Outcome, phaseOf, type SchedulerRow } from "./run.ts";
 
 export type Tracked = Extract<Run, { stage: "tracked" }>;
 
@@ -16,6 +16,8 @@ export interface Graces {
   readonly receiptMs: number;
   /** From the exit receipt to the seal, while the scheduler still shows the run. */
   readonly sealMs: number;
+  /** Slurm may run it again (`--requeue`). */
+  readonly mayRequeue: boolean;
   /** Unbroken healthy answers without the run, after which it is lost: time limit, KillWait and lost_after together. */
   readonly lostMs: number;
   /** The same for a run whose end we asked for. */
@@ -26,9 +28,9 @@ export type Verdict =
   | { readonly is: "waiting"; readonly why: string }
   | { readonly is: "ended"; readonly outcome: Outcome };
 
-/** `stopping`: its end was asked for by us. */
-export function judge(run: Tracked, graces: Graces, stopping: boolean): Verdict {
-  const evidence = weigh(run, graces, stopping);
+/** `stop`: its end was asked for by us, for this reason. */
+export function judge(run: Tracked, graces: Graces, stop?: Stop): Verdict {
+  const evidence = weigh(run, graces, stop);
   for (const rule of evidenceOrder) {
     const verdict = rule.judge(evidence);
     if (verdict) return verdict;
@@ -43,16 +45,16 @@ interface Evidence {
   readonly phase: "pending" | "running" | "ending" | "ended" | "unknown" | "absent";
   readonly exit: ExitReceipt | undefined;
   readonly graces: Graces;
-  readonly stopping: boolean;
+  readonly stop: Stop | undefined;
 }
 
-function weigh(run: Tracked, graces: Graces, stopping: boolean): Evidence {
+function weigh(run: Tracked, graces: Graces, stop: Stop | undefined): Evidence {
   const lease = run.receipts?.lease;
   const foreign = lease !== undefined && run.row !== undefined && run.row.schedulerId !== lease;
   const row = foreign ? undefined : run.row;
   const shown = row ? phaseOf[row.state] : "unknown";
   const phase = run.absentSince !== undefined && shown !== "ended" ? "absent" : shown;
-  return { run, row, phase, exit: run.receipts?.exit, graces, stopping };
+  return { run, row, phase, exit: run.receipts?.exit, graces, stop };
 }
 
 interface Rule {
@@ -70,7 +72,8 @@ export const evidenceOrder: readonly Rule[] = [
     name: "an exit receipt decides once the scheduler shows the run no more, or the seal's time is over",
     judge(e) {
       const { exit } = e;
-      if (!exit) return undefined;
+      // In the queue again: where Slurm may requeue it, the receipt is of the run before.
+      if (!exit || (e.phase === "pending" && e.graces.mayRequeue)) return undefined;
       if (e.phase === "ended" || e.phase === "absent") return ended(byReceipt(e, exit));
       const why = "the workload has ended, Slurm is still closing the job";
       return waitUntil(e, e.run.exitSince, e.graces.sealMs, why, () => byReceipt(e, exit));
@@ -106,7 +109,7 @@ export const evidenceOrder: readonly Rule[] = [
     name: "a run that nobody knows is lost only after a long unbroken absence",
     judge(e) {
       if (e.phase !== "absent") return undefined;
-      const graceMs = e.stopping ? e.graces.cancelledMs : e.graces.lostMs;
+      const graceMs = e.stop ? e.graces.cancelledMs : e.graces.lostMs;
       return waitUntil(e, e.run.absentSince, graceMs, "the scheduler does not know it, and there is no receipt", () =>
         lost(e),
       );
@@ -135,19 +138,16 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
   const outOfMemory = state === "OUT_OF_MEMORY" || (exit.oomKill ?? 0) > 0;
   const told = exit.how === "exit";
   const undisturbed = told && !outOfMemory && exit.exit === 0 && (exit.signal === null || state === "COMPLETED");
-  const cancelled = !undisturbed && (state === "CANCELLED" || (e.stopping && exit.signal !== null));
-  const result = undisturbed ? "succeeded" : cancelled ? "cancelled" : "failed";
+  const cancelled = !undisturbed && (state === "CANCELLED" || (e.stop !== undefined && exit.signal !== null));
+  const result = undisturbed ? "succeeded" : cancelled ? endOnRequest(e) : "failed";
   const assumed = {
     succeeded: "COMPLETED",
     cancelled: "CANCELLED",
-    failed: outOfMemory ? "OUT_OF_MEMORY" : "FAILED",
+    failed: outOfMemory ? "OUT_OF_MEMORY" : cancelled ? "CANCELLED" : "FAILED",
   } as const;
-  const cause = outOfMemory
-    ? outOfMemoryCause(exit)
-    : result === "cancelled"
-      ? cancelledBy(e)
-      : failureCause(exit, result);
+  const cause = outOfMemory ? outOfMemoryCause(exit) : cancelled ? cancelledBy(e) : failureCause(exit, result);
   return {
+    elapsed: duration((exit.end - exit.start) * 1000),
     ...common(e),
     result,
     proof: "receipt",
@@ -184,22 +184,27 @@ function byRow(e: Evidence, row: SchedulerRow): Outcome {
     ...(row.exitCode === undefined ? {} : { exitCode: row.exitCode }),
     ...(row.signal === undefined ? {} : { signal: row.signal }),
   } as const;
-  if (row.state === "CANCELLED") return { ...base, result: "cancelled", cause: cancelledBy(e) };
+  if (row.state === "CANCELLED") return { ...base, result: endOnRequest(e), cause: cancelledBy(e) };
   if (row.state !== "COMPLETED") return { ...base, result: "failed" };
   if (missing) return { ...base, result: "failed", cause: `Slurm says COMPLETED, but ${missing} is missing` };
   return { ...base, result: "succeeded" };
 }
 
 function lost(e: Evidence): Outcome {
-  if (e.stopping) return { ...common(e), result: "cancelled", proof: "none", state: "CANCELLED" };
+  if (e.stop) return { ...common(e), result: endOnRequest(e), proof: "none", state: "CANCELLED", cause: e.stop.detail };
   const cause = e.run.receipts?.lease
     ? "the run started and vanished without a receipt"
     : "the scheduler has forgotten the run, and it never started";
   return { ...common(e), result: "failed", proof: "none", state: "LOST", cause };
 }
 
+/** A time-out of ours fails the job; whoever else had it ended cancelled it. */
+function endOnRequest({ stop }: Evidence): "failed" | "cancelled" {
+  return stop && isOwnTimeout(stop.by) ? "failed" : "cancelled";
+}
+
 function cancelledBy(e: Evidence): string {
-  if (e.stopping) return "cancelled at EMX2";
+  if (e.stop) return e.stop.detail;
   return e.row?.cancelledBy === undefined
     ? "cancelled with scancel"
     : `cancelled with scancel by uid ${e.row.cancelledBy}`;

@@ -31,12 +31,38 @@ export interface Profile {
   readonly prelude: readonly string[];
   readonly outputResidence: "managed" | "posix";
   readonly logResidence: "managed" | "posix";
+  /** Where posix outputs and logs live, each job's in `<posixOutputDir>/<job id>/`; absent: in the job directory. */
+  readonly posixOutputDir?: string;
   readonly maxConcurrentJobs?: number;
+  /** Milliseconds in which a claimed job may fail to get into the scheduler's queue though everything answers; null: never. */
+  readonly submissionTimeoutMs: number | null;
+  /** From the start of the workload; null: the scheduler's time limit alone. */
+  readonly executionTimeoutMs: number | null;
+  /** `--requeue`: Slurm may run the job again after a node's failure; else `--no-requeue`. */
+  readonly requeue: boolean;
+  /** A job may bring `parameters.command`, in a contained image without a fixed entrypoint. */
+  readonly allowCommand: boolean;
+  /** Patterns of the `submit_user` names whose jobs are taken. */
+  readonly allowedSubmitters: readonly string[];
   /** Patterns (`*` stands for any run of characters) of the names that `parameters.environment` may set. */
   readonly allowedEnvironment: readonly string[];
   /** Why jobs of this profile can not be run by this version; then it is loaded, and never registered nor claimed for. */
   readonly unsupported?: string;
 }
+
+/** A profile of which nothing particular is asked. */
+export const profileDefaults = {
+  sbatchArgs: [],
+  prelude: [],
+  outputResidence: "managed",
+  logResidence: "managed",
+  submissionTimeoutMs: null,
+  executionTimeoutMs: null,
+  requeue: false,
+  allowCommand: false,
+  allowedSubmitters: ["*"],
+  allowedEnvironment: [],
+} as const satisfies Partial<Profile>;
 
 export interface HostWorkload {
   readonly kind: "host";

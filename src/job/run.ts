@@ -148,6 +148,13 @@ export interface ExitReceipt {
   readonly end: number;
 }
 
+/** `HH:MM:SS`, hours as many as there are. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  return parts.map((part) => String(part).padStart(2, "0")).join(":");
+}
+
 /** How a run ended, in Slurm's words, with which proof. */
 export interface Outcome {
   readonly result: "succeeded" | "failed" | "cancelled";

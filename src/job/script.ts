@@ -4,20 +4,33 @@
  * arguments, and runs it). A submitter's values are only ever single-quoted words. Anybody on the node can read a
  * program's arguments, so that variables do not pass through env(1), but for those few that a shell keeps for itself
  * (`RANDOM`, `LC_ALL`) and would change, or stop at.
- * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_output` and `$emx2_work` (this run's directories in it).
+ * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_work` (this run's directory in it), and `$emx2_output`, its
+ * output directory in `$emx2_base`.
  */
 import jobScript from "./job.sh" with { type: "text" };
 import type { ApptainerSettings, Bind, ImageWorkload, Profile } from "./profile.ts";
-import { type EnvironmentEntry, parseWorkload, type Workload } from "./workload.ts";
+import { type CommandRule, type EnvironmentEntry, parseWorkload, type Workload } from "./workload.ts";
 
 export interface ScriptInput {
   readonly jobId: string;
   /** The job directory, absolute. */
   readonly dir: string;
+  /** Absolute directory that holds the output directories; absent: the job directory. */
+  readonly outputBase?: string;
+  /** Posix inputs. */
+  readonly sources?: readonly InputSource[];
   readonly profile: Profile;
   readonly apptainer: ApptainerSettings;
   /** The source text of the job's parameters, passed on untouched. */
   readonly parametersText: string;
+}
+
+/** Where a posix input lies: a directory, or a single file. */
+export interface InputSource {
+  readonly artifactId: string;
+  readonly kind: "directory" | "file";
+  /** Absolute, without a symbolic link in it. */
+  readonly path: string;
 }
 
 /** A file of `.emx2/`. */
@@ -33,19 +46,27 @@ export type Script =
   | { readonly is: "refused"; readonly cause: string };
 
 export function controlFiles(input: ScriptInput): Script {
-  const parsed = parseWorkload(input.parametersText, input.profile.allowedEnvironment);
+  const { parametersText, profile, outputBase } = input;
+  const parsed = parseWorkload(parametersText, profile.allowedEnvironment, commandRule(profile));
   if (parsed.is === "refused") return parsed;
   return {
     is: "written",
     parametersHash: parsed.parametersHash,
     files: [
       { name: "job.sh", content: jobScript, executable: true },
-      { name: "prelude.sh", content: lines(["# Lines of the operator's.", ...input.profile.prelude]) },
+      { name: "prelude.sh", content: lines(["# Lines of the operator's.", ...profile.prelude]) },
       { name: "environment.sh", content: environmentFile(input, parsed.workload) },
       { name: "command.sh", content: commandFile(input, parsed.workload) },
-      { name: "parameters.json", content: input.parametersText },
+      { name: "parameters.json", content: parametersText },
+      ...(outputBase === undefined ? [] : [{ name: "output-base", content: lines([outputBase]) }]),
     ],
   };
+}
+
+/** A program that the operator has fixed is not for a submitter to replace. */
+function commandRule({ workload, allowCommand }: Profile): CommandRule {
+  if (workload.kind === "host" || workload.entrypoint !== undefined) return "parameter";
+  return allowCommand && workload.isolation === "contained" ? "run" : "refuse";
 }
 
 /** `HPC_PARAMETERS` is left out beyond this: with 128 KiB in one variable no program starts at all. */
@@ -59,7 +80,7 @@ function environmentFile(input: ScriptInput, workload: Workload): string {
     word("HPC_JOB_ID", quote(input.jobId)),
     word("EMX2_JOB_ID", quote(input.jobId)),
     word("HPC_INPUT_DIR", inside ? "/input" : '"$emx2_dir/input"'),
-    word("HPC_OUTPUT_DIR", inside ? "/output" : '"$emx2_dir/$emx2_output"'),
+    word("HPC_OUTPUT_DIR", inside ? "/output" : '"$emx2_base/$emx2_output"'),
     word("HPC_WORK_DIR", inside ? "/work" : '"$emx2_dir/$emx2_work"'),
     word("HPC_PARAMETERS_FILE", inside ? "/work/parameters.json" : '"$emx2_dir/$emx2_work/parameters.json"'),
     ...(parametersFit ? [word("HPC_PARAMETERS", quote(input.parametersText))] : []),
@@ -104,12 +125,16 @@ function imageSettings(apptainer: ApptainerSettings): string[] {
   ];
 }
 
-function commandFile({ profile, apptainer, dir }: ScriptInput, { args }: Workload): string {
+function commandFile(input: ScriptInput, workload: Workload): string {
+  const { profile } = input;
+  const { args, command } = workload;
   if (profile.workload.kind === "host") {
     const program = [profile.workload.entrypoint, ...args].map(quote);
     return lines([`set -- "$@" ${program.join(" \\\n  ")}`, 'exec env "$@"']);
   }
-  const container = [...apptainerWords(profile.workload, apptainer, dir), ...args.map(quote)];
+  // What follows a shell's command is its $0, then its arguments.
+  const shell = command === undefined ? [] : ["/bin/sh", "-c", command, ...(args.length > 0 ? ["sh"] : [])];
+  const container = [...apptainerWords(profile.workload, input, command), ...[...shell, ...args].map(quote)];
   return lines([
     `set -- "$@" ${container.join(" \\\n  ")}`,
     'exec env "$@" >>"$emx2_dir/.emx2/container-stdout.log" 2>>"$emx2_dir/.emx2/container-stderr.log"',
@@ -121,23 +146,30 @@ function commandFile({ profile, apptainer, dir }: ScriptInput, { args }: Workloa
  * shell in the container evaluates the values of variables. Mounts are named by `--mount`, since `--bind` has no way to
  * spell a directory with a comma or colon.
  */
-function apptainerWords(image: ImageWorkload, apptainer: ApptainerSettings, dir: string): string[] {
-  const own = (name: string) => `${quote(`type=bind,"source=${csv(dir)}/`)}${name}'"'`;
+function apptainerWords(image: ImageWorkload, input: ScriptInput, command: string | undefined): string[] {
+  const { apptainer, dir, outputBase = dir, sources = [] } = input;
+  const own = (name: string, parent = dir) => `${quote(`type=bind,"source=${csv(parent)}/`)}${name}'"'`;
   const contained = ["--containall", "--workdir", '"$emx2_dir/scratch"'];
   return [
     quote(apptainer.command),
-    image.entrypoint === undefined ? "run" : "exec",
+    image.entrypoint === undefined && command === undefined ? "run" : "exec",
     ...(image.isolation === "contained" ? contained : []),
     ...["--no-eval", "--pwd", "/work"],
     ...(image.gpuRuntime === "none" ? [] : [`--${image.gpuRuntime}`]),
     ...["--mount", `${own("input")},destination=/input,ro`],
-    ...["--mount", `${own('"$emx2_output"')},destination=/output`],
+    ...["--mount", `${own('"$emx2_output"', outputBase)},destination=/output`],
     ...["--mount", `${own('"$emx2_work"')},destination=/work`],
+    ...sources.flatMap((source) => ["--mount", quote(mountOf(boundInput(source)))]),
     ...apptainer.binds.flatMap((bind) => ["--mount", quote(mountOf(bind))]),
     ...image.apptainerArgs.map(quote),
     quote(image.image),
     ...(image.entrypoint === undefined ? [] : [quote(image.entrypoint)]),
   ];
+}
+
+/** Its mount point lies in `input/`, which the container sees read-only. */
+function boundInput({ artifactId, path }: InputSource): Bind {
+  return { source: path, destination: `/input/${artifactId}`, writable: false };
 }
 
 function mountOf({ source, destination, writable }: Bind): string {

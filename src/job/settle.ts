@@ -2,8 +2,8 @@
  * What follows by itself from a job's new shape: lanes that have nothing to do end, what EMX2 must hear goes into the
  * outbox, once each and in order, and a job about which nothing more is to be said is closed.
  */
-import { reportDetail } from "./detail.ts";
-import type { Job, Report, Upload } from "./job.ts";
+import { reportDetail, spoken, submittedDetail } from "./detail.ts";
+import { isOwnTimeout, type Job, type Report, type Stop, type Upload } from "./job.ts";
 import { type Outcome, outcomeNeverSubmitted, phaseOf } from "./run.ts";
 import { isTerminal, statusRank } from "./status.ts";
 
@@ -21,7 +21,8 @@ function endUnsubmitted(job: Job): Job {
   const failed = job.inputs.stage === "failed";
   if (!failed && !job.stop) return job;
   const cause = job.inputs.stage === "failed" ? job.inputs.detail : job.stop?.detail;
-  const outcome = outcomeNeverSubmitted(failed ? "failed" : "cancelled", cause);
+  const ownEnd = failed || (job.stop !== undefined && isOwnTimeout(job.stop.by));
+  const outcome = outcomeNeverSubmitted(ownEnd ? "failed" : "cancelled", cause);
   return { ...job, run: { stage: "ended", outcome, stderrTail: [] } };
 }
 
@@ -29,10 +30,11 @@ function endUnsubmitted(job: Job): Job {
 function endUploads(job: Job): Job {
   if (job.run.stage !== "ended") return job;
   const { outcome } = job.run;
-  const disowned = job.stop !== undefined && job.stop.by !== "server-cancelled";
+  const moved = movedOn(job);
+  const disowned = moved !== undefined && moved.by !== "server-cancelled";
   const why = disowned ? job.stop?.detail : outcome.state === "NEVER_SUBMITTED" ? "nothing was run" : undefined;
   const logs = why === undefined ? job.logs : none(job.logs, why);
-  const noOutputs = why ?? (outcome.result !== "succeeded" || job.stop ? "the run did not succeed" : undefined);
+  const noOutputs = why ?? (outcome.result !== "succeeded" || moved ? "the run did not succeed" : undefined);
   const outputs = noOutputs === undefined ? job.outputs : none(job.outputs, noOutputs);
   return logs === job.logs && outputs === job.outputs ? job : { ...job, logs, outputs };
 }
@@ -44,7 +46,11 @@ function none(upload: Upload, why: string): Upload {
 function announceSubmitted(job: Job): Job {
   const ref = job.run.stage === "tracked" || job.run.stage === "ended" ? job.run.ref : undefined;
   if (!ref?.schedulerId) return job;
-  return announce(job, { status: "SUBMITTED", slurmJobId: ref.schedulerId, detail: `submitted as ${ref.schedulerId}` });
+  return announce(job, {
+    status: "SUBMITTED",
+    slurmJobId: ref.schedulerId,
+    detail: submittedDetail(job, ref.schedulerId),
+  });
 }
 
 /** COMPLETED is only reachable from STARTED, so a run that ended before it was seen running is reported STARTED first. */
@@ -54,7 +60,11 @@ function announceStarted(job: Job): Job {
     const running = receipts?.start !== undefined || (row !== undefined && phaseOf[row.state] === "running");
     const node = row?.node ?? receipts?.start?.node;
     return running
-      ? announce(job, { status: "STARTED", detail: `slurm_state=RUNNING${node ? `; node=${node}` : ""}` })
+      ? announce(job, {
+          status: "STARTED",
+          detail: `slurm_state=RUNNING${node ? `; node=${node}` : ""}`,
+          state: "RUNNING",
+        })
       : job;
   }
   if (job.run.stage !== "ended" || job.run.outcome.result !== "succeeded") return job;
@@ -65,7 +75,8 @@ function announceStarted(job: Job): Job {
 function announceEnd(job: Job): Job {
   if (job.run.stage !== "ended" || !settled(job.logs) || !settled(job.outputs)) return job;
   const { outcome } = job.run;
-  if (job.stop && !(job.stop.by === "server-cancelled" && job.logs.stage === "committed")) return job;
+  const moved = movedOn(job);
+  if (moved && !(moved.by === "server-cancelled" && job.logs.stage === "committed")) return job;
   return announce(job, {
     status: endStatus(job, outcome),
     detail: reportDetail(job, outcome, job.run.stderrTail),
@@ -75,7 +86,7 @@ function announceEnd(job: Job): Job {
 }
 
 function endStatus(job: Job, outcome: Outcome): "COMPLETED" | "FAILED" | "CANCELLED" {
-  if (job.stop || outcome.result === "cancelled") return "CANCELLED";
+  if (movedOn(job) || outcome.result === "cancelled") return "CANCELLED";
   return outcome.result === "succeeded" && job.outputs.stage !== "failed" ? "COMPLETED" : "FAILED";
 }
 
@@ -85,16 +96,21 @@ function settled(upload: Upload): boolean {
 
 function announce(job: Job, report: Report & { readonly detail: string }): Job {
   if (statusRank[report.status] <= statusRank[job.announced]) return job;
-  if (job.stop && !isTerminal(report.status)) return job;
-  const detail = job.backend === "simulate" ? `SIMULATED; ${report.detail}` : report.detail;
-  return { ...job, announced: report.status, outbox: [...job.outbox, { ...report, detail }] };
+  if (movedOn(job) && !isTerminal(report.status)) return job;
+  return { ...job, announced: report.status, outbox: [...job.outbox, spoken(job, report)] };
+}
+
+/** EMX2 has moved on from this job. A time-out of ours is its end here, and EMX2 has yet to hear of it. */
+function movedOn({ stop }: Job): Stop | undefined {
+  return stop && !isOwnTimeout(stop.by) ? stop : undefined;
 }
 
 function close(job: Job, at: number): Job {
   if (job.closed) return job;
   if (job.claim.stage === "refused") return { ...job, closed: { at, status: job.server.status, why: job.claim.why } };
   if (job.outbox.length > 0 || job.run.stage !== "ended" || !settled(job.logs) || !settled(job.outputs)) return job;
-  if (!job.stop && !isTerminal(job.announced)) return job;
+  const moved = movedOn(job);
+  if (!moved && !isTerminal(job.announced)) return job;
   const status = job.server.status;
-  return { ...job, closed: { at, status, why: job.stop?.detail ?? `reported ${status}` } };
+  return { ...job, closed: { at, status, why: moved?.detail ?? `reported ${status}` } };
 }

@@ -1,13 +1,22 @@
 /**
- * What a job asks to be passed to its program: `parameters.args` and `parameters.environment`. It comes from a submitter
- * and may be anything, so that whatever can not be passed byte for byte, or is not allowed, is refused by name.
+ * What a job asks to be passed to its program: `parameters.args` and `parameters.environment`, and `parameters.command`
+ * where it brings the program itself. It comes from a submitter and may be anything, so that whatever can not be passed byte for byte, or is not allowed, is refused by name.
  */
+import { matchesAny } from "./pattern.ts";
 import { canonicalHash, childTexts } from "./raw-json.ts";
 
 export interface Workload {
   readonly args: readonly string[];
   readonly environment: readonly EnvironmentEntry[];
+  /** For a shell inside the image. */
+  readonly command?: string;
 }
+
+/**
+ * What `parameters.command` is to a profile: a parameter like any other where the program is fixed, else what is run, or
+ * something that is not allowed.
+ */
+export type CommandRule = "parameter" | "run" | "refuse";
 
 export interface EnvironmentEntry {
   readonly name: string;
@@ -46,16 +55,21 @@ const neverAllowed = [
 ];
 
 /** `allowedNames`: the profile's patterns. Numbers are spelled as in the text: `1.0` stays `1.0`. */
-export function parseWorkload(parametersText: string, allowedNames: readonly string[]): ParsedWorkload {
+export function parseWorkload(
+  parametersText: string,
+  allowedNames: readonly string[],
+  commandRule: CommandRule = "parameter",
+): ParsedWorkload {
   try {
     JSON.parse(parametersText);
     const parameters = childTexts(parametersText);
     const args = parseArguments(parameters.get("args"));
     const environment = parseEnvironment(parameters.get("environment"), allowedNames);
+    const command = parseCommand(parameters.get("command"), commandRule);
     checkTotal(args, environment);
     // Nesting beyond what can be spelt canonically throws too: the job fails for it, not the daemon.
     const parametersHash = canonicalHash(parametersText);
-    return { is: "parsed", workload: { args, environment }, parametersHash };
+    return { is: "parsed", workload: { args, environment, ...command }, parametersHash };
   } catch (error) {
     if (error instanceof Refusal) return { is: "refused", cause: error.message };
     if (error instanceof SyntaxError || error instanceof RangeError)
@@ -85,6 +99,16 @@ function parseEnvironment(text: string | undefined, allowedNames: readonly strin
   });
 }
 
+function parseCommand(text: string | undefined, rule: CommandRule): Pick<Workload, "command"> {
+  if (text === undefined || text === "null" || rule === "parameter") return {};
+  if (rule === "refuse")
+    throw new Refusal(
+      "parameters.command is not allowed: the profile needs allow_command: true and isolation: contained",
+    );
+  if (!text.startsWith('"')) throw new Refusal("parameters.command is not a text");
+  return { command: scalar(text, "parameters.command") };
+}
+
 function scalar(source: string, where: string): string {
   if (source.startsWith("[") || source.startsWith("{")) throw new Refusal(`${where} is a list or an object`);
   if (!source.startsWith('"')) return source;
@@ -103,11 +127,4 @@ function checkTotal(args: readonly string[], environment: readonly EnvironmentEn
   const bytes = all.reduce((sum, value) => sum + Buffer.byteLength(value) + 1, 0);
   if (bytes > mostValueBytes)
     throw new Refusal(`parameters.args and parameters.environment hold more than ${mostValueBytes} bytes together`);
-}
-
-function matchesAny(name: string, patterns: readonly string[]): boolean {
-  return patterns.some((pattern) => {
-    const source = pattern.split("*").map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
-    return new RegExp(`^${source.join(".*")}$`).test(name);
-  });
 }

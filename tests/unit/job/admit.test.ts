@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { admit, type Limits, type Offer } from "../../../src/job/admit.ts";
+import { admit, type Limits, type Offer, profilesFor } from "../../../src/job/admit.ts";
+import { type Profile, profileDefaults } from "../../../src/job/profile.ts";
 
-const offers = (words: string): Offer[] => words.split(" ").map((jobId) => ({ jobId, profileKey: jobId.charAt(0) }));
+/** `a1`: for profile a; `ab1`: for a, else for b. */
+const offers = (words: string): Offer[] =>
+  words.split(" ").map((jobId) => ({ jobId, profileKeys: [...jobId.replace(/\d+$/, "")] }));
 const limits = (maxConcurrentJobs: number, perProfile: Limits["perProfile"] = {}): Limits => ({
   maxConcurrentJobs,
   perProfile,
@@ -19,6 +22,14 @@ describe("admit", () => {
     ["among equals the one whose job has waited longest", "b1 a1", [], limits(1), "b1"],
     ["a profile's own limit", "a1 a2 a3 b1", ["a"], limits(10, { a: 2 }), "b1 a1"],
     ["a profile's limit does not hold up the others", "a1 b1 b2", ["a"], limits(10, { a: 1 }), "b1 b2"],
+    [
+      "a job for several goes to the first of them that has room",
+      "ab1 ab2 ab3",
+      [],
+      limits(10, { a: 1, b: 1 }),
+      "ab1 ab2",
+    ],
+    ["a job for several waits its turn in each of them", "a1 ab2 b3", [], limits(2, { a: 1 }), "a1 ab2"],
   ])("%s", (_, words, active, limit, expected) => {
     expect(
       admit(offers(words), active, limit)
@@ -41,12 +52,12 @@ describe("admit", () => {
     });
     fc.assert(
       fc.property(world, ({ queue, active, max, perProfile }) => {
-        const waiting = queue.map((profileKey, at) => ({ jobId: `${profileKey}${at}`, profileKey }));
+        const waiting = queue.map((profileKey, at) => ({ jobId: `${profileKey}${at}`, profileKeys: [profileKey] }));
         const taken = admit(waiting, active, limits(max, perProfile));
         expect(taken.length).toBeLessThanOrEqual(Math.max(0, max - active.length));
-        for (const key of ["a", "b", "c"]) {
-          const own = waiting.filter(({ profileKey }) => profileKey === key);
-          const ofKey = taken.filter(({ profileKey }) => profileKey === key);
+        for (const key of ["a", "b", "c"] as const) {
+          const own = waiting.filter(({ profileKeys }) => profileKeys.includes(key)).map(({ jobId }) => jobId);
+          const ofKey = taken.filter(({ profileKey }) => profileKey === key).map(({ jobId }) => jobId);
           const here = active.filter((other) => other === key).length;
           const limit = perProfile[key] ?? Number.POSITIVE_INFINITY;
           expect(ofKey).toEqual(own.slice(0, ofKey.length));
@@ -61,7 +72,7 @@ describe("admit", () => {
   test("takes no more of a profile than of one that still waits and had no more to begin with", () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom("a", "b"), { maxLength: 30 }), fc.nat({ max: 10 }), (queue, max) => {
-        const waiting = queue.map((profileKey, at) => ({ jobId: String(at), profileKey }));
+        const waiting = queue.map((profileKey, at) => ({ jobId: String(at), profileKeys: [profileKey] }));
         const taken = admit(waiting, [], limits(max));
         const count = (key: string) => taken.filter(({ profileKey }) => profileKey === key).length;
         for (const [more, fewer] of [
@@ -73,5 +84,27 @@ describe("admit", () => {
         }
       }),
     );
+  });
+});
+
+describe("the profiles of a job", () => {
+  const profile = (processor: string, name: string): Profile => ({
+    ...{ key: `${processor}/${name}`, processor, profile: name },
+    ...{ workload: { kind: "host", entrypoint: "/bin/true" }, ...profileDefaults },
+  });
+  const profiles = [profile("p", "large"), profile("q", "default"), profile("p", "default"), profile("p", "small")];
+
+  test.each<[string, string | null, string[], string]>([
+    ["p", "small", [], "p/small"],
+    ["p", "small", ["p/small"], "p/small"],
+    ["p", "huge", [], ""],
+    ["r", null, [], ""],
+    ["q", null, [], "q/default"],
+    ["p", null, [], "p/default p/large p/small"],
+    ["p", null, ["p/default"], "p/large p/small"],
+    ["p", null, ["p/default", "p/large", "p/small"], "p/default p/large p/small"],
+  ])("of %s/%p, while %p are held", (processor, name, held, keys) => {
+    const found = profilesFor({ processor, profile: name }, profiles, (key) => held.includes(key));
+    expect(found.map(({ key }) => key).join(" ")).toBe(keys);
   });
 });

@@ -1,6 +1,7 @@
 /** Anything that can happen to a job, in any order: more than the world would do, so that nothing rests on its order. */
 import fc from "fast-check";
 import type { JobEvent } from "../../../src/job/effect.ts";
+import { ownTimeouts } from "../../../src/job/job.ts";
 import type { Outcome, SlurmState } from "../../../src/job/run.ts";
 import { slurmStates } from "../../../src/job/run.ts";
 import { jobStatuses } from "../../../src/job/status.ts";
@@ -46,7 +47,11 @@ export const observation: fc.Arbitrary<story.Step> = fc.oneof(
   fc
     .tuple(fc.option(fc.constantFrom(...states)), receipts)
     .map(([state, found]) => story.observed(state && story.row(state), found)),
+  fc.constantFrom({ phase: "align" }, { fraction: 0.5 }, { message: "half" }).map(story.progressed),
 );
+
+/** At any time: `decide` would not let one expire whose time has not come. */
+const expiry: fc.Arbitrary<story.Step> = fc.constantFrom(...ownTimeouts).map(story.expired);
 
 const success: fc.Arbitrary<story.Step> = fc.oneof(
   fc.constantFrom<story.Step>(...story.claimedOk, ...story.staged, story.written, story.submitting, story.submitted),
@@ -88,7 +93,15 @@ export const anything: fc.Arbitrary<story.Step[]> = fc
       ...story.toTracked.slice(1),
       story.closedRun(story.succeeded),
     ]),
-    fc.array(fc.oneof({ weight: 3, arbitrary: success }, setback, observation), { maxLength: 60 }),
+    fc.array(
+      fc.oneof(
+        { weight: 30, arbitrary: success },
+        { weight: 10, arbitrary: setback },
+        { weight: 10, arbitrary: observation },
+        { weight: 1, arbitrary: expiry },
+      ),
+      { maxLength: 60 },
+    ),
   )
   .map(([begin, rest]) => [story.offered, ...begin, ...rest]);
 

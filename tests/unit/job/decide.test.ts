@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Decision, decide, type Policy } from "../../../src/job/decide.ts";
+import { type Decision, decide } from "../../../src/job/decide.ts";
 import { laneOf } from "../../../src/job/effect.ts";
 import { fold } from "../../../src/job/fold.ts";
 import { type Job, lanes } from "../../../src/job/job.ts";
@@ -20,6 +20,7 @@ import {
   offered,
   ok,
   play,
+  policy,
   ref,
   refused,
   reportAnswer,
@@ -40,12 +41,6 @@ import {
   written,
 } from "./story.ts";
 
-export const policy: Policy = {
-  fenceMs: 120_000,
-  graces: { receiptMs: 60_000, sealMs: 600_000, lostMs: 9_000_000, cancelledMs: 90_000 },
-  cancelRepeatMs: 30_000,
-  keepJobDirsMs: 7 * 86_400_000,
-};
 const up = { schedulerUp: true };
 const later = startAt + 1_000_000;
 const cancel = saw({ status: "CANCELLED" });

@@ -2,14 +2,14 @@
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Profile } from "../../../src/job/profile.ts";
+import { type Profile, profileDefaults } from "../../../src/job/profile.ts";
 import { controlFiles } from "../../../src/job/script.ts";
 
 export const shells = [["dash"], ["bash"], ["busybox", "sh"]].filter(([program = ""]) => Bun.which(program) !== null);
 
 export const hostProfile: Profile = {
   ...{ key: "p", processor: "p", profile: "", workload: { kind: "host", entrypoint: "sh" } },
-  ...{ sbatchArgs: [], prelude: [], outputResidence: "managed", logResidence: "managed", allowedEnvironment: ["*"] },
+  ...{ ...profileDefaults, allowedEnvironment: ["*"] },
 };
 
 export function jobDirectory(parametersText: string, profile: Partial<Profile> = {}): string {

@@ -6,11 +6,19 @@
  *   .        waits, however long                            -           can not be
  */
 import { describe, expect, test } from "bun:test";
+import type { Stop } from "../../../src/job/job.ts";
 import { type Graces, judge, outputDirectory, type Tracked, type Verdict } from "../../../src/job/outcome.ts";
 import type { Outcome, Receipts, SchedulerRow, SlurmState } from "../../../src/job/run.ts";
 import { exited, exitOf, leased, observed, play, row, startAt, toTracked, unleased } from "./story.ts";
 
-const graces: Graces = { receiptMs: 60_000, sealMs: 600_000, lostMs: 9_000_000, cancelledMs: 90_000 };
+const graces: Graces = {
+  mayRequeue: false,
+  receiptMs: 60_000,
+  sealMs: 600_000,
+  lostMs: 9_000_000,
+  cancelledMs: 90_000,
+};
+const cancelledThere: Stop = { by: "server-cancelled", at: startAt, detail: "cancelled at EMX2" };
 const term = { signal: "TERM" };
 const seal = { exit: 0, manifestSha256: "ab" };
 
@@ -80,7 +88,11 @@ describe.each([
     const graceMs = graceOf(shown, receipts, stopping);
     const verdictAfter = (ms: number) => {
       const look = rowNamed(shown);
-      return judge(runOf([look, receipts, startAt], [look, receipts, startAt + ms]), graces, stopping);
+      return judge(
+        runOf([look, receipts, startAt], [look, receipts, startAt + ms]),
+        graces,
+        stopping ? cancelledThere : undefined,
+      );
     };
     const late = 1_000 * graces.lostMs;
     if (expected === ".") return expect(verdictAfter(late).is).toBe("waiting");
@@ -99,7 +111,7 @@ describe("judge", () => {
       [row("TIMEOUT", { elapsed: "01:00" }), leased, startAt],
       [null, leased, startAt + graces.receiptMs],
     );
-    expect(outcomeIn(judge(run, graces, false))).toMatchObject({
+    expect(outcomeIn(judge(run, graces))).toMatchObject({
       result: "failed",
       state: "TIMEOUT",
       elapsed: "01:00",
@@ -108,19 +120,26 @@ describe("judge", () => {
 
   test("a receipt that comes after the scheduler has forgotten the run is still qualified by the end that it showed", () => {
     const run = runOf([row("TIMEOUT"), leased, startAt], [null, exited(143, term), startAt + 5]);
-    expect(outcomeIn(judge(run, graces, false))).toMatchObject({ proof: "receipt", state: "TIMEOUT", exitCode: 143 });
+    expect(outcomeIn(judge(run, graces))).toMatchObject({ proof: "receipt", state: "TIMEOUT", exitCode: 143 });
+  });
+
+  test("an exit receipt of a run that Slurm may requeue says nothing about the run that is in the queue again", () => {
+    const day = 86_400_000;
+    const run = runOf([row("PENDING"), exited(143, term), startAt], [row("PENDING"), exited(143, term), startAt + day]);
+    expect(judge(run, { ...graces, mayRequeue: true })).toEqual({ is: "waiting", why: "PENDING" });
+    expect(outcomeIn(judge(run, graces))).toMatchObject({ result: "failed", exitCode: 143 });
   });
 
   test("a run that came back after an end (requeued) is waited for anew", () => {
     const run = runOf([row("NODE_FAIL"), leased, startAt], [row("PENDING"), leased, startAt + 5]);
-    expect(judge(run, graces, false)).toEqual({ is: "waiting", why: "PENDING" });
+    expect(judge(run, graces)).toEqual({ is: "waiting", why: "PENDING" });
     expect(run.endedSince).toBeUndefined();
   });
 
   test("no grace ends without a look after it, so that hours without a daemon or a scheduler end no run", () => {
     const absentOnce = runOf([null, leased, startAt]);
-    expect(judge(absentOnce, graces, false).is).toBe("waiting");
-    expect(judge(absentOnce, graces, true).is).toBe("waiting");
+    expect(judge(absentOnce, graces).is).toBe("waiting");
+    expect(judge(absentOnce, graces, cancelledThere).is).toBe("waiting");
   });
 
   test("an absence that is broken by a row begins again", () => {
@@ -129,29 +148,32 @@ describe("judge", () => {
       [row("RUNNING"), leased, startAt + 1],
       [null, leased, startAt + graces.lostMs],
     );
-    expect(judge(run, graces, false).is).toBe("waiting");
+    expect(judge(run, graces).is).toBe("waiting");
   });
 
   test("nothing is concluded before the first look", () => {
-    expect(judge(runOf(), graces, true)).toEqual({ is: "waiting", why: "the scheduler has not shown it yet" });
+    expect(judge(runOf(), graces, cancelledThere)).toEqual({
+      is: "waiting",
+      why: "the scheduler has not shown it yet",
+    });
   });
 
   test("the lease names the run: a twin's row says nothing, and the lease's id is the one to ask for", () => {
     const run = runOf([row("FAILED", { schedulerId: "8", exitCode: 93 }), leased, startAt]);
     expect(run.ref.schedulerId).toBe("7");
-    expect(judge(run, graces, false).is).toBe("waiting");
+    expect(judge(run, graces).is).toBe("waiting");
   });
 
   test("a scancel by hand is CANCELLED, with the uid where Slurm tells it", () => {
     const by = (over: Partial<SchedulerRow>) =>
-      outcomeIn(judge(runOf([row("CANCELLED", over), exited(143, term), startAt]), graces, false)).cause;
+      outcomeIn(judge(runOf([row("CANCELLED", over), exited(143, term), startAt]), graces)).cause;
     expect(by({ cancelledBy: 0 })).toBe("cancelled with scancel by uid 0");
     expect(by({})).toBe("cancelled with scancel");
   });
 
   test("a run that was cancelled on its node may have left a receipt that is not visible yet", () => {
     const run = runOf([row("CANCELLED", { node: "n1" }), unleased, startAt]);
-    expect(judge(run, graces, false).is).toBe("waiting");
+    expect(judge(run, graces).is).toBe("waiting");
   });
 
   test("without a receipt Slurm's exit code, signal, reason and time stand", () => {
@@ -163,7 +185,7 @@ describe("judge", () => {
       elapsed: "45:12",
     });
     const run = runOf([shown, leased, startAt], [shown, leased, startAt + graces.receiptMs]);
-    expect(outcomeIn(judge(run, graces, false))).toEqual({
+    expect(outcomeIn(judge(run, graces))).toEqual({
       ...{ result: "failed", proof: "squeue", state: "OUT_OF_MEMORY", exitCode: 0, signal: 125 },
       ...{ reason: "OutOfMemory", node: "n2", elapsed: "45:12", outputDir: "output" },
     });
@@ -172,14 +194,14 @@ describe("judge", () => {
   test("COMPLETED without a trace of the run is a failure that names what is missing", () => {
     const causeWith = (receipts: Receipts) => {
       const looks = [startAt, startAt + graces.receiptMs].map((at) => [row("COMPLETED"), receipts, at] as const);
-      return outcomeIn(judge(runOf(...looks), graces, false)).cause;
+      return outcomeIn(judge(runOf(...looks), graces)).cause;
     };
     expect(causeWith({ ...unleased, directory: false })).toContain("the job directory is missing");
     expect(causeWith(unleased)).toContain("the run's lease is missing");
   });
 
   test("what Slurm never named is called what the receipt shows", () => {
-    const stateOf = (receipts: Receipts) => outcomeIn(judge(runOf([null, receipts, startAt]), graces, false)).state;
+    const stateOf = (receipts: Receipts) => outcomeIn(judge(runOf([null, receipts, startAt]), graces)).state;
     expect([exited(0), exited(3), exited(0, { oomKill: 2 })].map(stateOf)).toEqual([
       "COMPLETED",
       "FAILED",
@@ -188,23 +210,23 @@ describe("judge", () => {
   });
 
   test("a live row's time, age and reason are no facts about the end", () => {
-    const live = row("RUNNING", { elapsed: "0:01", reason: "Priority", node: "n1" });
+    const live = row("RUNNING", { elapsed: "9:59", reason: "Priority", node: "n1" });
     const run = runOf([live, leased, startAt], [null, exited(3), startAt + 1]);
-    const outcome = outcomeIn(judge(run, graces, false));
-    expect(outcome.elapsed).toBeUndefined();
+    const outcome = outcomeIn(judge(run, graces));
+    expect(outcome.elapsed).toBe("00:00:01");
     expect(outcome.reason).toBeUndefined();
   });
 
   test("an exit code that is a guess is not told as one that is known", () => {
     const guess = { ...leased, exit: exitOf(-1, { how: "wrapper-killed" }) };
-    const outcome = outcomeIn(judge(runOf([row("FAILED"), guess, startAt]), graces, false));
+    const outcome = outcomeIn(judge(runOf([row("FAILED"), guess, startAt]), graces));
     expect(outcome.exitCode).toBeUndefined();
     expect(outcome.cause).toContain("not known");
   });
 
   test("later runs have an output directory of their own", () => {
     const receipts = { ...exited(0), restart: 2 };
-    expect(outcomeIn(judge(runOf([row("COMPLETED"), receipts, startAt]), graces, false)).outputDir).toBe("output.a1.2");
+    expect(outcomeIn(judge(runOf([row("COMPLETED"), receipts, startAt]), graces)).outputDir).toBe("output.a1.2");
     expect(outputDirectory("a1", 0)).toBe("output");
     expect(outputDirectory("a2", 0)).toBe("output.a2.0");
   });

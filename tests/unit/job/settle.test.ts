@@ -123,7 +123,10 @@ describe("a failure", () => {
     ]);
     expect(job.outputs.stage).toBe("none");
     expect(job.outbox).toMatchObject([{ status: "FAILED", logArtifactId: "log-artifact" }]);
-    expect(job.outbox[0]?.detail).toBe("slurm_state=FAILED; exit_code=3:0\nlast lines of stderr:\nTraceback\nboom");
+    expect(job.outbox[0]?.detail).toBe(
+      "slurm_state=FAILED; exit_code=3:0; the program ended with exit code 3; who can act: the submitter" +
+        "\nlast lines of stderr:\nTraceback\nboom",
+    );
   });
 
   test("of an input's hash ends the job before anything is submitted, in the protocol's word", () => {

@@ -2,9 +2,10 @@
  * A job's story in events: short words for what happens to one job, so that a test reads as what happened in which order.
  * Events are a second apart, unless one names its own instant.
  */
+import type { Policy } from "../../../src/job/decide.ts";
 import type { Effect, EffectKind, EffectOf, JobEvent, Result } from "../../../src/job/effect.ts";
 import { fold } from "../../../src/job/fold.ts";
-import type { Job, ServerJob } from "../../../src/job/job.ts";
+import type { Job, OwnTimeout, Progress, ServerJob } from "../../../src/job/job.ts";
 import type { ExitReceipt, Outcome, Receipts, RunRef, SchedulerRow, SlurmState } from "../../../src/job/run.ts";
 
 export type Seen = Omit<ServerJob, "parametersText">;
@@ -12,6 +13,16 @@ export type Seen = Omit<ServerJob, "parametersText">;
 export const startAt = Date.UTC(2026, 2, 1);
 export const ref: RunRef = { jobId: "j1", attempt: "a1", name: "emx2-j1", dir: "/jobs/j1", notBefore: startAt };
 export const tracked: RunRef = { ...ref, schedulerId: "7" };
+
+/** Milliseconds, as the daemon has them but for the fence and the seal. */
+export const policy: Policy = {
+  fenceMs: 120_000,
+  graces: { mayRequeue: false, receiptMs: 60_000, sealMs: 600_000, lostMs: 9_000_000, cancelledMs: 90_000 },
+  cancelRepeatMs: 30_000,
+  keepJobDirsMs: 7 * 86_400_000,
+  queueReportIntervalMs: 300_000,
+  timeouts: { submissionMs: null, executionMs: null, heldMs: null },
+};
 
 export function seen(over: Partial<Seen> = {}): Seen {
   return {
@@ -83,6 +94,14 @@ export function observed(shown: SchedulerRow | null, receipts: Receipts = unleas
   return { kind: "RunObserved", at, row: shown, receipts };
 }
 
+export function progressed(progress: Progress): JobEvent {
+  return { kind: "Progressed", at: 0, progress };
+}
+
+export function expired(by: OwnTimeout): JobEvent {
+  return { kind: "Expired", at: 0, by, detail: `${by} is over` };
+}
+
 /** The queue does not list the run, and accounting does not answer. */
 export function unlisted(receipts: Receipts): JobEvent {
   return { kind: "RunObserved", at: 0, receipts };
@@ -98,7 +117,7 @@ export const staged: JobEvent[] = [
 ];
 export const written: JobEvent = ended(
   { kind: "WriteScript", attempt: "a1" },
-  ok<"WriteScript">({ parametersHash: "ab", ref }),
+  ok<"WriteScript">({ parametersHash: "ab", ref, inPlace: { outputs: false } }),
 );
 export const submitting: JobEvent = began({ kind: "Submit", ref });
 export const submitted: JobEvent = ended({ kind: "Submit", ref }, ok<"Submit">({ schedulerId: "7" }));

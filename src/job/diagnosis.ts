@@ -1,0 +1,77 @@
+/**
+ * Why a run ended as it did, in a few words, and who can do something about it. The rules are read from top to bottom, the
+ * first that applies decides. What the evidence has said itself (`Outcome.cause`) is kept; the table only adds to it.
+ */
+import type { Job } from "./job.ts";
+import type { Outcome } from "./run.ts";
+
+export interface Diagnosis {
+  readonly cause?: string;
+  readonly who?: string;
+}
+
+export function diagnose(job: Job, outcome: Outcome): Diagnosis {
+  const rule = rules.find(({ applies }) => applies(job, outcome));
+  const said = outcome.cause ?? rule?.cause?.(outcome);
+  return {
+    ...(said === undefined ? {} : { cause: said }),
+    ...(rule?.who === undefined ? {} : { who: rule.who }),
+  };
+}
+
+interface Rule {
+  readonly applies: (job: Job, outcome: Outcome) => boolean;
+  readonly cause?: (outcome: Outcome) => string;
+  readonly who?: string;
+}
+
+const submitter = "the submitter";
+const operator = "the operator of this worker";
+
+const rules: readonly Rule[] = [
+  { applies: (job) => job.stop?.by === "timeout", who: `${submitter}, by a longer timeout_seconds` },
+  {
+    applies: (job) => job.stop?.by === "execution-timeout",
+    who: `${operator}, by a longer execution_timeout_seconds; ${submitter}, by less work a job`,
+  },
+  { applies: (job) => job.stop?.by === "submission-timeout" || job.stop?.by === "held", who: operator },
+  { applies: (job) => job.stop !== undefined },
+  { applies: (job) => job.outputs.stage === "failed", who: operator },
+  { applies: (_job, outcome) => outcome.result === "succeeded" },
+  // What kept it from being submitted says itself whose it is.
+  { applies: (_job, { state }) => state === "NEVER_SUBMITTED" },
+  {
+    applies: (_job, { state }) => state === "OUT_OF_MEMORY",
+    cause: () => "the job needed more memory than it had",
+    who: `${operator}, by more memory in the profile; ${submitter}, by smaller data`,
+  },
+  {
+    applies: (_job, { state }) => state === "TIMEOUT" || state === "DEADLINE",
+    cause: () => "Slurm's time limit ended it",
+    who: `${operator}, by a longer time in the profile; ${submitter}, by less work a job`,
+  },
+  {
+    applies: (_job, { state }) => ["NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED"].includes(state),
+    cause: ({ state }) => (state === "PREEMPTED" ? "another job took its place" : "the node failed under it"),
+    who: "nobody; it may be submitted again",
+  },
+  { applies: (_job, { result }) => result === "cancelled", who: "whoever ended it on the cluster" },
+  { applies: (_job, { state }) => state === "LOST", who: operator },
+  {
+    // slurmstepd's own: the directory or the log file could not be opened on the node.
+    applies: (_job, { exitCode, signal }) => exitCode === 0 && signal === 53,
+    cause: () => "Slurm could not start the script on the node: does it see the job directory?",
+    who: operator,
+  },
+  {
+    applies: (_job, { exitCode }) => exitCode === 126 || exitCode === 127,
+    cause: ({ exitCode }) => `the program ended with exit code ${exitCode}: something could not be found or started`,
+    who: operator,
+  },
+  {
+    applies: (_job, { exitCode }) => (exitCode ?? 0) > 0,
+    cause: ({ exitCode }) => `the program ended with exit code ${exitCode}`,
+    who: submitter,
+  },
+  { applies: () => true, who: operator },
+];

@@ -1,0 +1,54 @@
+/** Who can act on which end, and what is said of the cause. */
+import { describe, expect, test } from "bun:test";
+import { diagnose } from "../../../src/job/diagnosis.ts";
+import type { Job } from "../../../src/job/job.ts";
+import { type Outcome, outcomeNeverSubmitted } from "../../../src/job/run.ts";
+import { play, startAt, succeeded, toTracked } from "./story.ts";
+
+const job = play(toTracked);
+const failed = (over: Partial<Outcome>): Outcome => ({
+  ...{ result: "failed", proof: "sacct", state: "FAILED", outputDir: "output" },
+  ...over,
+});
+
+const ends: readonly (readonly [string, Outcome, RegExp, RegExp])[] = [
+  ["a program's own exit code", failed({ exitCode: 7, signal: 0 }), /exit code 7$/, /^the submitter$/],
+  ["a program that is not there", failed({ exitCode: 127, signal: 0 }), /could not be found/, /operator/],
+  ["a script that Slurm could not start", failed({ exitCode: 0, signal: 53 }), /job directory/, /operator/],
+  ["memory", failed({ state: "OUT_OF_MEMORY", exitCode: 0, signal: 125 }), /more memory/, /memory in the profile/],
+  ["the time limit", failed({ state: "TIMEOUT", exitCode: 0, signal: 0 }), /time limit/, /longer time/],
+  ["a node", failed({ state: "NODE_FAIL" }), /node failed/, /submitted again/],
+  ["preemption", failed({ state: "PREEMPTED" }), /another job/, /submitted again/],
+  ["a run that was lost", failed({ state: "LOST", proof: "none", cause: "it vanished" }), /vanished/, /operator/],
+  ["scancel", failed({ result: "cancelled", state: "CANCELLED", cause: "by uid 0" }), /by uid 0/, /whoever/],
+];
+
+describe("diagnose", () => {
+  test.each(ends)("%s", (_, outcome, cause, who) => {
+    const said = diagnose(job, outcome);
+    expect(said.cause).toMatch(cause);
+    expect(said.who).toMatch(who);
+  });
+
+  test("keeps what the evidence has said itself", () => {
+    const outcome = failed({ state: "OUT_OF_MEMORY", cause: "the kernel killed 2 process(es)" });
+    expect(diagnose(job, outcome).cause).toBe("the kernel killed 2 process(es)");
+  });
+
+  test("has nothing to say of a success, nor of what EMX2 ended", () => {
+    expect(diagnose(job, succeeded)).toEqual({});
+    const stopped: Job = { ...job, stop: { by: "server-cancelled", at: startAt, detail: "cancelled at EMX2" } };
+    expect(diagnose(stopped, failed({ result: "cancelled", state: "CANCELLED" }))).toEqual({});
+  });
+
+  test("names the key that gives a job more time", () => {
+    const stopped = (by: "timeout" | "execution-timeout") => ({ ...job, stop: { by, at: startAt, detail: "over" } });
+    expect(diagnose(stopped("timeout"), failed({})).who).toContain("timeout_seconds");
+    expect(diagnose(stopped("execution-timeout"), failed({})).who).toContain("execution_timeout_seconds");
+  });
+
+  test("leaves a job that was never submitted to its own words", () => {
+    const outcome = outcomeNeverSubmitted("failed", "input_hash_mismatch: a.txt");
+    expect(diagnose(job, outcome)).toEqual({ cause: "input_hash_mismatch: a.txt" });
+  });
+});
