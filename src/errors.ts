@@ -57,6 +57,8 @@ export class ApiError extends Error {
       readonly retryAfterMs?: number;
       /** A 401 that our clock explains: its offset from the server's, in seconds (positive: ours is ahead). */
       readonly clockOffsetS?: number;
+      /** What was sent is too long: for EMX2 or a proxy before it, which may say how long it may be. */
+      readonly tooLarge?: { readonly limitBytes?: number };
     },
   ) {
     super(message);
@@ -65,9 +67,10 @@ export class ApiError extends Error {
 
 /**
  * How EMX2 itself says no: a problem document, the `errors` of its web framework, a HEAD's 404, which is `bare`. `unsent`: we
- * said it. Absent where it was not EMX2 that spoke (a proxy's page, an empty body, other JSON), or can not be told.
+ * said it. `posix`: a redirect to a file on the cluster, of which EMX2 has no content. Absent where it was not EMX2 that
+ * spoke (a proxy's page, an empty body, other JSON), or can not be told.
  */
-export type RefusalForm = "problem" | "errors" | "bare" | "unsent";
+export type RefusalForm = "problem" | "errors" | "bare" | "unsent" | "posix";
 
 /** No complete answer came: refused, reset, timed out, cut off, untrusted. */
 export class NetworkError extends Error {

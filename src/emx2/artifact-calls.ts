@@ -1,19 +1,18 @@
-/** The calls about artifacts and their files. */
+/** The calls about artifacts as wholes; those about single files are in `file-calls.ts`. */
 import { ApiError, IntegrityError } from "../errors.ts";
-import type { ArtifactFile, Emx2Client, FileFacts } from "./client.ts";
-import { type ApiRequest, type Exchange, get, isNotFound, post, type Reply, unlessUnknown } from "./exchange.ts";
-import { downloadBody } from "./transfer.ts";
-import { filePath, query, urlPath } from "./url-path.ts";
+import type { ArtifactFile, Emx2Client } from "./client.ts";
+import { type Exchange, get, post, unlessUnknown } from "./exchange.ts";
+import type { Generations } from "./generation.ts";
+import { mustMatch } from "./integrity.ts";
+import { OversizedAnswer } from "./refusal.ts";
+import { query, urlPath } from "./url-path.ts";
 import * as wire from "./wire.ts";
 
-type ArtifactCalls = Pick<
-  Emx2Client,
-  "createArtifact" | "readArtifact" | "listFiles" | "getFile" | "headFile" | "putFile" | "commit"
->;
+type ArtifactCalls = Pick<Emx2Client, "createArtifact" | "readArtifact" | "listFiles" | "commit">;
 
 const filesPerPage = 1_000;
 
-export function artifactCalls(exchange: Exchange, workerId: string): ArtifactCalls {
+export function artifactCalls(exchange: Exchange, generations: Generations, workerId: string): ArtifactCalls {
   const readArtifact: ArtifactCalls["readArtifact"] = (artifactId, call) =>
     unlessUnknown(exchange.json(get(urlPath("artifacts", artifactId)), wire.readArtifact, call));
 
@@ -29,51 +28,29 @@ export function artifactCalls(exchange: Exchange, workerId: string): ArtifactCal
 
     async listFiles(artifactId, { maxFiles }, call) {
       const files: ArtifactFile[] = [];
+      let limit = filesPerPage;
+      let askedWhole = false;
       for (let total = Number.POSITIVE_INFINITY; files.length < total; ) {
-        const path = `${urlPath("artifacts", artifactId, "files")}${query({ limit: filesPerPage, offset: files.length })}`;
-        const page = await exchange.json(get(path), readFilesPage, call);
+        const path = `${urlPath("artifacts", artifactId, "files")}${query({ limit, offset: files.length })}`;
+        const page = await exchange.json(get(path), readFilesPage, call).catch((error) => {
+          if (!(error instanceof OversizedAnswer) || limit === filesPerPage) throw error;
+          limit = filesPerPage;
+        });
+        if (!page) continue;
         total = page.total;
         if (total > maxFiles) throw tooManyFiles(artifactId, maxFiles, total);
+        if (!askedWhole && page.files.length < total) {
+          askedWhole = true;
+          // Its pages are in no order, not even the same from one request to the next.
+          if ((await generations.present(call)) === "2026-02") {
+            limit = total;
+            continue;
+          }
+        }
         if (page.files.length === 0 && files.length < total) throw endsEarly(path, files.length, total);
         files.push(...page.files);
       }
       return files;
-    },
-
-    getFile: async (artifactId, path, call) =>
-      exchange.send(
-        { ...get(filePath(artifactId, path)), raw: true },
-        async (reply) => ({ ...factsOf(reply), body: downloadBody(reply) }),
-        call,
-      ),
-
-    headFile: async (artifactId, path, call) => {
-      const head: ApiRequest = { ...get(filePath(artifactId, path)), method: "HEAD", raw: true };
-      const facts = async (reply: Reply) => {
-        reply.watch.end();
-        return factsOf(reply);
-      };
-      try {
-        return await unlessUnknown(exchange.send(head, facts, call));
-      } catch (error) {
-        // Not as good as EMX2's word, but all that a wrong one costs is a file sent, or fetched, once more.
-        if (isNotFound(error, "bare")) return null;
-        throw error;
-      }
-    },
-
-    async putFile(artifactId, file, call) {
-      const sha256 = file.sha256.toLowerCase();
-      const upload: ApiRequest = {
-        method: "PUT",
-        path: filePath(artifactId, file.path),
-        repeatable: true,
-        upload: { bytes: file.bytes, sha256, body: file.body },
-      };
-      const stored = await exchange.json(upload, wire.readFile, call);
-      const what = `${file.path} in artifact ${artifactId}`;
-      mustMatch(`the hash of ${what}`, sha256, stored.sha256);
-      mustMatch(`the size of ${what}`, String(file.bytes), String(stored.bytes));
     },
 
     async commit(artifactId, content, call) {
@@ -106,21 +83,4 @@ function tooManyFiles(artifactId: string, maxFiles: number, total: number): Inte
 function endsEarly(path: string, seen: number, total: number): ApiError {
   const message = `EMX2's list of files ended after ${seen} of ${total}: GET ${path}`;
   return new ApiError(message, { status: 200, method: "GET", path });
-}
-
-function factsOf({ response, unreadable }: Reply): FileFacts {
-  const { headers } = response;
-  const encoding = headers.get("content-encoding") ?? "identity";
-  if (encoding !== "identity") throw unreadable(`it is encoded as ${encoding}, although identity was asked for`);
-  const length = headers.get("content-length");
-  return {
-    bytes: length !== null && /^\d+$/.test(length) ? Number(length) : null,
-    sha256: headers.get("x-content-sha256")?.toLowerCase() ?? null,
-  };
-}
-
-function mustMatch(what: string, expected: string, actual: string | null): void {
-  if (actual === expected) return;
-  const message = `EMX2 acknowledged ${actual ?? "nothing"} as ${what}, which is ${expected}`;
-  throw new IntegrityError(message, { what, expected, actual: actual ?? "" });
 }

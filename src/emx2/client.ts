@@ -7,8 +7,11 @@ import type { Clock } from "../clock.ts";
 import type { Report, ServerJob } from "../job/job.ts";
 import type { JobStatus, Residence } from "../job/status.ts";
 import { artifactCalls } from "./artifact-calls.ts";
-import { createExchange } from "./exchange.ts";
+import { createExchange, get } from "./exchange.ts";
+import { fileCalls } from "./file-calls.ts";
+import { createGenerations, type Generation } from "./generation.ts";
 import { jobCalls } from "./job-calls.ts";
+import { readGeneration } from "./wire.ts";
 
 /** The part of `fetch` that the client uses; the simulation puts the emulator here. */
 export type Fetch = (url: string, init: FetchInit) => Promise<Response>;
@@ -57,6 +60,8 @@ export interface Call {
 
 export interface Emx2Client {
   health(call?: Call): Promise<Health>;
+  /** Remembered, and asked for again whenever something hints at another; see `generation.ts`. */
+  generation(call?: Call): Promise<Generation>;
   register(worker: { hostname: string; capabilities: readonly Capability[] }, call?: Call): Promise<void>;
   /** `unknown`: EMX2 does not know this worker, so register again. */
   heartbeat(call?: Call): Promise<"ok" | "unknown">;
@@ -70,11 +75,19 @@ export interface Emx2Client {
   createArtifact(artifact: NewArtifact, call?: Call): Promise<{ artifactId: string }>;
   readArtifact(artifactId: string, call?: Call): Promise<Artifact | null>;
   listFiles(artifactId: string, limit: { maxFiles: number }, call?: Call): Promise<readonly ArtifactFile[]>;
+  /** Of a posix artifact, 2026-05 has no content (ApiError of form "posix"); 2026-02 has what `putFileFacts` wrote. */
   getFile(artifactId: string, path: string, call?: Call): Promise<FileDownload>;
+  /** The same as text, whole; IntegrityError where it is longer than `maxBytes`. */
+  readFileText(artifactId: string, path: string, limit: { maxBytes: number }, call?: Call): Promise<string>;
   /** null: there is no such file. */
   headFile(artifactId: string, path: string, call?: Call): Promise<FileFacts | null>;
   /** Throws IntegrityError where the server acknowledges another hash or size. */
   putFile(artifactId: string, file: FileUpload, call?: Call): Promise<void>;
+  /**
+   * Names a file of a posix artifact, and gives the hash and size under which the server holds it: the file's own, or on
+   * 2026-02 those of the JSON text that names it. The artifact's content hash is made of these.
+   */
+  putFileFacts(artifactId: string, file: PosixFile, call?: Call): Promise<{ sha256: string; bytes: number }>;
   commit(artifactId: string, content: { sha256: string; bytes: number }, call?: Call): Promise<Artifact>;
 }
 
@@ -84,6 +97,8 @@ export interface Health {
   readonly hpcEnabled: boolean | null;
   /** The generation that issues a secret to each worker; false: one secret for all. */
   readonly workerCredentials: boolean;
+  /** null: the answer does not look like EMX2's. */
+  readonly generation: Generation | null;
 }
 
 export interface Capability {
@@ -101,7 +116,10 @@ export interface JobFilter {
 }
 
 /** Parameters may be megabytes: who needs them reads the job. */
-export type ListedJob = Omit<ServerJob, "parametersText">;
+export type ListedJob = Omit<ServerJob, "parametersText"> & {
+  /** By EMX2's clock and without a zone: for sorting, as text, and nothing else. null: unreadable. */
+  readonly createdAt: string | null;
+};
 
 export interface JobList {
   readonly jobs: readonly ListedJob[];
@@ -116,6 +134,8 @@ export interface NewArtifact {
   readonly residence: Residence;
   readonly name: string;
   readonly metadata: ArtifactMetadata;
+  /** Needed for posix: an absolute `file:///…` without `..`. */
+  readonly contentUrl?: string;
 }
 
 /** What an artifact of a job tells about its origin. The worker's id is added by the client. */
@@ -129,6 +149,9 @@ export interface ArtifactMetadata {
   readonly inputArtifactIds: readonly string[];
   readonly parametersHash: string;
   readonly simulated?: boolean;
+  readonly slurmJobId?: string;
+  readonly node?: string;
+  readonly elapsedSeconds?: number;
 }
 
 export interface Artifact {
@@ -140,6 +163,8 @@ export interface Artifact {
   readonly status: string;
   readonly sha256: string | null;
   readonly bytes: number | null;
+  /** As the server stores it: unchecked. */
+  readonly contentUrl: string | null;
 }
 
 export interface FileFacts {
@@ -157,7 +182,7 @@ interface FileDownload extends FileFacts {
   readonly body: ReadableStream<Uint8Array>;
 }
 
-interface FileUpload {
+export interface FileUpload {
   readonly path: string;
   readonly bytes: number;
   readonly sha256: string;
@@ -165,7 +190,23 @@ interface FileUpload {
   readonly body: () => ReadableStream<Uint8Array>;
 }
 
+export interface PosixFile {
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly contentType: string;
+}
+
 export function createClient(options: Emx2Options): Emx2Client {
-  const exchange = createExchange(options);
-  return { ...jobCalls(exchange, options.workerId), ...artifactCalls(exchange, options.workerId) };
+  const { clock, workerId } = options;
+  const exchange = createExchange(options, () => generations.forget());
+  const generations = createGenerations(clock, () =>
+    exchange.json({ ...get("/health"), anonymous: true }, readGeneration),
+  );
+  return {
+    generation: (call) => generations.present(call),
+    ...jobCalls(exchange, generations, workerId),
+    ...artifactCalls(exchange, generations, workerId),
+    ...fileCalls(exchange, generations, clock),
+  };
 }

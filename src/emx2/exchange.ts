@@ -12,7 +12,7 @@ import { backoffMs, nextAttempt } from "./retry.ts";
 import { readBounded, uploadBody } from "./transfer.ts";
 
 export interface ApiRequest {
-  readonly method: "GET" | "HEAD" | "POST" | "PUT";
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Path below `/api/hpc`, and query, encoded as they are to be sent. */
   readonly path: string;
   /** A second delivery does no harm. */
@@ -27,8 +27,17 @@ export interface ApiRequest {
 
 export interface Upload {
   readonly bytes: number;
-  readonly sha256: string;
+  /** `Content-SHA256`, which the signature then covers; 2026-02 wants uploads signed over nothing. */
+  readonly sha256?: string;
   readonly body: () => ReadableStream<Uint8Array>;
+  readonly envelope?: Envelope;
+}
+
+/** What is sent before and after the bytes of an upload. */
+export interface Envelope {
+  readonly contentType: string;
+  readonly head: Uint8Array;
+  readonly tail: Uint8Array;
 }
 
 /** A 2xx answer whose body has not been read. */
@@ -53,7 +62,8 @@ const maxJsonBytes = 64 * 2 ** 20;
 /** Of an answer that says no, this much is read. */
 const maxProblemBytes = 64 * 2 ** 10;
 
-export function createExchange(options: Emx2Options): Exchange {
+/** `onUnauthorized`: told of each 401. */
+export function createExchange(options: Emx2Options, onUnauthorized: () => void = () => undefined): Exchange {
   const { clock } = options;
   const connection = connectionInit(options);
 
@@ -66,6 +76,7 @@ export function createExchange(options: Emx2Options): Exchange {
         const fresh = previousStatus === 401 ? { keepalive: false } : {};
         return await attempt(options, { ...connection, ...fresh }, request, use, call);
       } catch (error) {
+        if (error instanceof ApiError && error.answer.status === 401) onUnauthorized();
         const next = nextAttempt(error, request, { made, allowed, previousStatus });
         if (next === "give-up") throw error;
         const answer = error instanceof ApiError ? error.answer : undefined;
@@ -173,7 +184,18 @@ async function attempt<T>(
     if (response.ok) return await use(reply);
     const { bytes } = await readBounded(reply, maxProblemBytes);
     const { status, headers: answered } = response;
-    const said = refusal({ method, url, requestId, status, headers: answered, body: bytes, nowMs: clock.wall() });
+    const { workerId, credential } = options;
+    const sender = request.anonymous ? undefined : { workerId, mode: credential.mode };
+    const said = refusal({
+      method,
+      url,
+      requestId,
+      status,
+      headers: answered,
+      body: bytes,
+      nowMs: clock.wall(),
+      sender,
+    });
     if (said.answer.clockOffsetS !== undefined) options.onClockOffset?.(said.answer.clockOffsetS);
     throw said;
   } catch (error) {

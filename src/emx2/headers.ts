@@ -1,6 +1,6 @@
 /** The headers of one attempt. Nothing in them may be used twice: a retry asks for them anew. */
 import type { Emx2Options } from "./client.ts";
-import type { ApiRequest } from "./exchange.ts";
+import type { ApiRequest, Upload } from "./exchange.ts";
 import { sha256Hex, signature } from "./signature.ts";
 
 const apiVersion = "2025-01";
@@ -14,13 +14,17 @@ export function requestHeaders(
     // EMX2 breaks whatever it compresses: the body is compressed, Content-Length is not.
     "Accept-Encoding": "identity",
     ...(request.json !== undefined && { "Content-Type": "application/json" }),
-    ...(request.upload && {
-      // Whatever is in it: 2026-05 takes a body that is called JSON for metadata, answers 201 and drops the content.
-      "Content-Type": "application/octet-stream",
-      "Content-Length": String(request.upload.bytes),
-      "Content-SHA256": request.upload.sha256,
-    }),
+    ...(request.upload && uploadHeaders(request.upload)),
     ...(request.anonymous ? {} : identity(options, request, attempt)),
+  };
+}
+
+function uploadHeaders({ bytes, sha256, envelope }: Upload): Record<string, string> {
+  return {
+    // Whatever is in it: 2026-05 takes a body that is called JSON for metadata, answers 201 and drops the content.
+    "Content-Type": envelope?.contentType ?? "application/octet-stream",
+    "Content-Length": String(bytes + (envelope ? envelope.head.length + envelope.tail.length : 0)),
+    ...(sha256 !== undefined && { "Content-SHA256": sha256 }),
   };
 }
 

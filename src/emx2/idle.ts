@@ -54,7 +54,7 @@ export function watchIdle(clock: Clock, limitMs: number, caller?: AbortSignal): 
 }
 
 /** What fetch and its bodies reject with, or when, is not relied upon: the signal alone ends the wait. */
-function untilAborted<T>(step: Promise<T>, signal: AbortSignal): Promise<T> {
+export function untilAborted<T>(step: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();

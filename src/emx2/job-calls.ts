@@ -1,23 +1,25 @@
 /** The calls about this worker and its jobs. */
 import type { ServerJob } from "../job/job.ts";
 import { isTerminal } from "../job/status.ts";
-import type { Call, Emx2Client, JobFilter, JobList, ListedJob } from "./client.ts";
+import type { Emx2Client } from "./client.ts";
 import { type Exchange, get, isNotFound, post, unlessUnknown } from "./exchange.ts";
-import { cleanText } from "./problem.ts";
-import { OversizedAnswer } from "./refusal.ts";
-import { query, urlPath } from "./url-path.ts";
+import type { Generations } from "./generation.ts";
+import { listJobs } from "./job-list.ts";
+import { urlPath } from "./url-path.ts";
 import * as wire from "./wire.ts";
 
 type JobCalls = Pick<Emx2Client, "health" | "register" | "heartbeat" | "listJobs" | "readJob" | "claim" | "report">;
 
-const defaultPageSize = 100;
-const defaultMaxJobs = 10_000;
-
-export function jobCalls(exchange: Exchange, workerId: string): JobCalls {
+export function jobCalls(exchange: Exchange, generations: Generations, workerId: string): JobCalls {
   return {
-    health: (call) => exchange.json({ ...get("/health"), anonymous: true }, wire.readHealth, call),
+    async health(call) {
+      const health = await exchange.json({ ...get("/health"), anonymous: true }, wire.readHealth, call);
+      if (health.generation !== null) generations.learn(health.generation);
+      return health;
+    },
 
     async register({ hostname, capabilities }, call) {
+      generations.forget();
       const request = post(urlPath("workers", "register"), wire.writeWorker(workerId, hostname, capabilities));
       await exchange.json(request, wire.readWorker, call);
     },
@@ -27,7 +29,7 @@ export function jobCalls(exchange: Exchange, workerId: string): JobCalls {
       return (await unlessUnknown(exchange.json(request, wire.readWorker, call))) === null ? "unknown" : "ok";
     },
 
-    listJobs: (filter, call) => listJobs(exchange, filter, call),
+    listJobs: (filter, call) => listJobs(exchange, generations, filter, call),
 
     readJob: (jobId, call) => unlessUnknown(exchange.json(get(urlPath("jobs", jobId)), theJob(jobId), call)),
 
@@ -42,49 +44,20 @@ export function jobCalls(exchange: Exchange, workerId: string): JobCalls {
     async report(jobId, report, call) {
       const body = wire.writeReport(workerId, report);
       const tell = (verb: string) => exchange.json(post(urlPath("jobs", jobId, verb), body), theJob(jobId), call);
-      const told = isTerminal(report.status) ? await tell("complete").catch(noSuchEndpoint) : null;
-      if (told === null) await tell("transition");
+      if (!isTerminal(report.status) || (await generations.present(call)) === "2026-02") {
+        await tell("transition");
+        return;
+      }
+      try {
+        await tell("complete");
+      } catch (error) {
+        if (!isNotFound(error, "errors")) throw error;
+        // There is no such endpoint in 2026-02, which this server has become.
+        generations.forget();
+        await tell("transition");
+      }
     },
   };
-}
-
-/** Jobs come and go between two pages, so one may be missed or come twice; the next poll sees it. */
-async function listJobs(exchange: Exchange, filter: JobFilter, call?: Call): Promise<JobList> {
-  const { pageSize = defaultPageSize, maxJobs = defaultMaxJobs, ...which } = filter;
-  const jobs = new Map<string, ListedJob>();
-  const warnings: string[] = [];
-  let limit = Math.min(pageSize, maxJobs);
-  let total = 0;
-  for (let offset = 0; offset < maxJobs; ) {
-    const path = `/jobs${query({ ...which, limit: Math.min(limit, maxJobs - offset), offset })}`;
-    const page = await exchange.json(get(path), wire.readPage, call).catch((error) => {
-      // Jobs with megabytes of parameters must not hide all others.
-      if (!(error instanceof OversizedAnswer) || limit === 1) throw error;
-      limit = Math.ceil(limit / 2);
-    });
-    if (!page) continue;
-    for (const item of page.items) readInto(jobs, warnings, item);
-    offset += page.items.length;
-    total = page.total ?? offset;
-    // Without a total, only a page that is not full is known to be the last.
-    const last = page.total === null ? page.items.length < limit : offset >= page.total;
-    if (last || page.items.length === 0) break;
-  }
-  return { jobs: [...jobs.values()], total, warnings };
-}
-
-function readInto(jobs: Map<string, ListedJob>, warnings: string[], item: string): void {
-  try {
-    const { parametersText: _left, ...job } = wire.readJob(item);
-    jobs.set(job.id, job);
-  } catch (cause) {
-    warnings.push(unreadableJob(item, cause));
-  }
-}
-
-function unreadableJob(item: string, cause: unknown): string {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return `a job of EMX2's list cannot be read and is left alone: ${cleanText(reason, 200)}; it begins ${cleanText(item.slice(0, 200), 80)}`;
 }
 
 function theJob(jobId: string): (text: string) => ServerJob {
@@ -93,10 +66,4 @@ function theJob(jobId: string): (text: string) => ServerJob {
     if (job.id !== jobId) throw new TypeError(`it names another job, ${job.id}`);
     return job;
   };
-}
-
-/** 2026-02 has no such endpoint, and its framework says so. */
-function noSuchEndpoint(error: unknown): null {
-  if (!isNotFound(error, "errors")) throw error;
-  return null;
 }

@@ -17,16 +17,21 @@ export interface Refused {
   readonly body: Uint8Array;
   /** Our wall clock when the answer came, in milliseconds. */
   readonly nowMs: number;
+  /** As whom we asked; undefined: as nobody. */
+  readonly sender: { readonly workerId: string; readonly mode: "hmac" | "token" } | undefined;
 }
 
 export function refusal(refused: Refused): ApiError {
   const { method, url, status, headers, requestId } = refused;
-  const { form = headForm(refused), title, detail } = readProblem(refused.body, status);
+  const { form = formByHeaders(refused), title, detail } = readProblem(refused.body, status);
   const retryAfterMs = readRetryAfter(headers, refused.nowMs);
   const clockOffsetS = status === 401 ? clockOffset(refused) : undefined;
   const reason = explain(refused, clockOffsetS) ?? detail ?? title;
   const heading = title !== undefined && title !== reason ? `${status} ${title}` : String(status);
-  return new ApiError(`EMX2 answered ${heading} to ${method} ${url.pathname}${reason ? `: ${reason}` : ""}`, {
+  const advice = status === 401 && clockOffsetS === undefined ? whatToCheck(refused, form, detail) : undefined;
+  const why = [reason, advice].filter(Boolean).join("; ");
+  const tooLarge = refusedForSize(status, detail);
+  return new ApiError(`EMX2 answered ${heading} to ${method} ${url.pathname}${why ? `: ${why}` : ""}`, {
     status,
     method,
     path: url.pathname,
@@ -36,11 +41,14 @@ export function refusal(refused: Refused): ApiError {
     ...(detail !== undefined && { detail }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
     ...(clockOffsetS !== undefined && { clockOffsetS }),
+    ...(tooLarge && { tooLarge }),
   });
 }
 
-/** An answer to HEAD has no body, so its headers have to tell; EMX2's 404 is an empty text (2026-02, 2026-05). */
-function headForm({ method, status, headers }: Refused): RefusalForm | undefined {
+/** What the body does not tell, or cannot: HEAD has none. EMX2's 404 to it is an empty text (2026-02, 2026-05). */
+function formByHeaders(refused: Refused): RefusalForm | undefined {
+  const { method, status, headers } = refused;
+  if (posixLocation(refused) !== undefined) return "posix";
   if (method !== "HEAD") return undefined;
   const type = headers.get("content-type") ?? "";
   if (/^application\/problem\+json\b/i.test(type)) return "problem";
@@ -65,12 +73,43 @@ export function notTheProtocol(
 
 /** Causes that we know better than the answer's words. */
 function explain(refused: Refused, clockOffsetS: number | undefined): string | undefined {
-  if (refused.status >= 300 && refused.status < 400) {
+  const location = posixLocation(refused);
+  if (location !== undefined) {
+    return `its content is not at EMX2: the artifact is posix, and lies on the cluster as ${cleanText(location, 1_000)}`;
+  }
+  if (isRedirect(refused)) {
     return `a redirect to ${redirectTarget(refused)}, which is not followed; correct emx2.base_url if EMX2 has moved`;
   }
   if (clockOffsetS === undefined) return undefined;
   const direction = clockOffsetS > 0 ? "ahead of" : "behind";
   return `clock: this host's clock is ${Math.abs(clockOffsetS)} s ${direction} EMX2's, at most ${maxClockOffsetS} s are allowed; the secret may be right`;
+}
+
+function isRedirect({ status }: Refused): boolean {
+  return status >= 300 && status < 400;
+}
+
+function posixLocation(refused: Refused): string | undefined {
+  const location = refused.headers.get("location") ?? "";
+  return isRedirect(refused) && /^file:/i.test(location) ? location : undefined;
+}
+
+/** What a person looks at next, after a 401 that our clock does not explain. */
+function whatToCheck({ sender }: Refused, form: RefusalForm | undefined, detail = ""): string | undefined {
+  if (sender === undefined || /nonce/i.test(detail)) return undefined;
+  if (form === undefined) return "this is not EMX2's own answer: check emx2.base_url, and what stands in front of EMX2";
+  if (/timestamp too far/i.test(detail)) return "set this host's clock right; the secret may be right";
+  if (sender.mode === "token")
+    return "check that the token in the secret file (emx2.worker_secret_file) is still valid";
+  const file = "the secret file (emx2.worker_secret_file, or emx2.shared_secret_file where all workers share one)";
+  return `check emx2.worker_id (${sender.workerId}) and ${file}: the secret may be another worker's, rotated or revoked`;
+}
+
+/** 413, also a proxy's; 2026-02 answers an upload that is too long with 500. */
+function refusedForSize(status: number, detail = ""): ApiError["answer"]["tooLarge"] {
+  if (status !== 413 && !(status === 500 && detail === "Content Too Large")) return undefined;
+  const limit = /maximum upload size of (\d{1,15}) bytes/.exec(detail)?.[1];
+  return limit === undefined ? {} : { limitBytes: Number(limit) };
 }
 
 function redirectTarget({ headers, url }: Refused): string {

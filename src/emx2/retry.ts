@@ -20,7 +20,8 @@ export function judge(error: unknown, call: { readonly repeatable: boolean }): V
 }
 
 function judgeAnswer(error: ApiError, repeatable: boolean): Verdict {
-  const { status, detail, form } = error.answer;
+  const { status, detail, form, tooLarge } = error.answer;
+  if (tooLarge || form === "posix") return "refused";
   // 2026-05 answers an upload after the commit with 500, which would never pass.
   if (status === 500 && detail?.includes("in status COMMITTED")) return "refused";
   // A success whose body is not the protocol's: it happened, or a proxy spoke in EMX2's place.
@@ -37,7 +38,8 @@ function waitsForOperator(status: number): boolean {
 }
 
 /** An answer about the server, or about us, that any other question would get as well; others are about what was asked. */
-export function concernsAll({ answer: { status, form } }: ApiError): boolean {
+export function concernsAll({ answer: { status, form, tooLarge } }: ApiError): boolean {
+  if (tooLarge || form === "posix") return false;
   if (waitsForOperator(status) && status >= 300) return true;
   if (asksForPatience(status) || [502, 503, 504].includes(status)) return true;
   return status >= 400 && status < 500 && form === undefined;

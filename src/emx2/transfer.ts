@@ -58,16 +58,23 @@ export function uploadBody(upload: Upload, watch: IdleWatch): UploadBody {
   let failure: { cause: unknown } | undefined;
   let ended = false;
   let sentBytes = 0;
+  let head = upload.envelope?.head;
   const stream = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
+          if (head) {
+            controller.enqueue(head);
+            head = undefined;
+            return;
+          }
           const next = await reader.read();
           watch.moved();
           sentBytes += next.value?.byteLength ?? 0;
           if (sentBytes > upload.bytes || (next.done && sentBytes < upload.bytes)) throw changedSize(upload, sentBytes);
           if (!next.done) return controller.enqueue(next.value);
           ended = true;
+          if (upload.envelope) controller.enqueue(upload.envelope.tail);
           controller.close();
         } catch (cause) {
           failure = { cause };

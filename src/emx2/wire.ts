@@ -3,14 +3,28 @@
  * same, numbers may come as text and ids as numbers), writing is strict: text where text is due, nothing that is null.
  */
 import * as v from "valibot";
-import type { InputRef, Report, ServerJob } from "../job/job.ts";
+import type { InputRef, Progress, Report, ServerJob } from "../job/job.ts";
 import { childTexts, memberText } from "../job/raw-json.ts";
 import { jobStatuses } from "../job/status.ts";
-import type { Artifact, ArtifactFile, ArtifactMetadata, Capability, Health, NewArtifact } from "./client.ts";
+import type {
+  Artifact,
+  ArtifactFile,
+  ArtifactMetadata,
+  Capability,
+  Health,
+  ListedJob,
+  NewArtifact,
+  PosixFile,
+} from "./client.ts";
+import type { Generation } from "./generation.ts";
+import { sortableInstant } from "./instant.ts";
+import { unsent } from "./url-path.ts";
 
 /** The server's limits, in characters. */
 const maxDetailChars = 65_536;
 const maxTextChars = 1_024;
+const maxPhaseChars = 100;
+const maxMessageChars = 500;
 
 /** An id becomes part of URLs, file names and Slurm's job names, so it must be harmless in all of them. EMX2's are UUIDs. */
 const id = v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/));
@@ -31,11 +45,21 @@ const jobSchema = v.object({
   submit_user: optionalText,
   timeout_seconds: v.fallback(optional(count), null),
   inputs: v.optional(v.unknown()),
+  created_at: v.fallback(optional(v.string()), null),
 });
 
 /** Throws where the text is no job: a bound, a type or an id that cannot be used. */
 export function readJob(text: string): ServerJob {
-  const job = v.parse(jobSchema, JSON.parse(text));
+  return toJob(text, v.parse(jobSchema, JSON.parse(text)));
+}
+
+export function readListedJob(text: string): ListedJob {
+  const parsed = v.parse(jobSchema, JSON.parse(text));
+  const { parametersText: _left, ...job } = toJob(text, parsed);
+  return { ...job, createdAt: parsed.created_at === null ? null : sortableInstant(parsed.created_at) };
+}
+
+function toJob(text: string, job: v.InferOutput<typeof jobSchema>): ServerJob {
   return {
     id: job.id,
     processor: job.processor,
@@ -114,11 +138,12 @@ const artifactSchema = v.object({
   status: v.string(),
   sha256: optional(sha256),
   size_bytes: optional(count),
+  content_url: optionalText,
 });
 
 export function readArtifact(text: string): Artifact {
-  const { size_bytes, ...artifact } = v.parse(artifactSchema, JSON.parse(text));
-  return { ...artifact, bytes: size_bytes };
+  const { size_bytes, content_url, ...artifact } = v.parse(artifactSchema, JSON.parse(text));
+  return { ...artifact, bytes: size_bytes, contentUrl: content_url };
 }
 
 export function readCreated(text: string): { artifactId: string } {
@@ -145,7 +170,20 @@ export function readHealth(text: string): Health {
     apiVersion: health.api_version,
     hpcEnabled: health.hpc_enabled,
     workerCredentials: health.worker_auth_mode === "per-worker-hmac",
+    generation: generationOf(health),
   };
+}
+
+/** Throws where the answer does not tell: a health of something else has no API version. */
+export function readGeneration(text: string): Generation {
+  const { generation } = readHealth(text);
+  if (generation === null) throw new TypeError("it has no api_version");
+  return generation;
+}
+
+function generationOf(health: { api_version: string | null; worker_auth_mode: string | null }): Generation | null {
+  if (health.api_version === null) return null;
+  return health.worker_auth_mode === null ? "2026-02" : "2026-05";
 }
 
 /** Answers to register and heartbeat: naming the worker is all that is asked of them. */
@@ -183,15 +221,30 @@ export function writeReport(workerId: string, report: Report): string {
     slurm_job_id: report.slurmJobId,
     output_artifact_id: report.outputArtifactId,
     log_artifact_id: report.logArtifactId,
+    ...(report.progress && writeProgress(report.progress)),
   });
 }
 
+/** What the workload wrote of itself, brought within EMX2's bounds. */
+function writeProgress({ phase, message, fraction }: Progress): object {
+  return {
+    phase: phase === undefined ? undefined : storable(phase, maxPhaseChars),
+    message: message === undefined ? undefined : storable(message, maxMessageChars),
+    progress: fraction === undefined || Number.isNaN(fraction) ? undefined : Math.min(1, Math.max(0, fraction)),
+  };
+}
+
 export function writeArtifact(workerId: string, artifact: NewArtifact): string {
-  const { type, residence, name, metadata } = artifact;
+  const { type, residence, name, metadata, contentUrl } = artifact;
+  // Cut, it would name something else.
+  if (contentUrl !== undefined && contentUrl.length > maxTextChars) {
+    throw unsent(`a content_url of ${contentUrl.length} characters; EMX2 takes at most ${maxTextChars}`);
+  }
   return write({
     type,
     residence,
     name: storable(name, maxTextChars),
+    content_url: contentUrl,
     metadata: writeMetadata(workerId, metadata),
   });
 }
@@ -207,11 +260,19 @@ function writeMetadata(workerId: string, metadata: ArtifactMetadata): object {
     input_artifact_ids: metadata.inputArtifactIds,
     parameters_hash: metadata.parametersHash,
     simulated: metadata.simulated,
+    slurm_job_id: metadata.slurmJobId,
+    node: metadata.node,
+    elapsed_seconds: metadata.elapsedSeconds,
   };
 }
 
 export function writeCommit(content: { readonly sha256: string; readonly bytes: number }): string {
   return write({ sha256: content.sha256.toLowerCase(), size_bytes: content.bytes });
+}
+
+/** What names a file of a posix artifact. The same file gives the same text: on 2026-02 its hash is what is committed. */
+export function factsText(file: Pick<PosixFile, "sha256" | "bytes" | "contentType">): string {
+  return write({ sha256: file.sha256.toLowerCase(), size_bytes: file.bytes, content_type: file.contentType });
 }
 
 /** Undefined members are left out. */
@@ -221,7 +282,9 @@ function write(body: object): string {
 
 /** PostgreSQL stores no NUL and no half of a surrogate pair, and EMX2 answers 500 to either, for ever. */
 function storable(text: string, maxChars: number): string {
-  return text.slice(0, maxChars).replaceAll("\0", "\ufffd").toWellFormed();
+  // A cut through a pair takes its first half off as well.
+  const start = text.slice(0, maxChars).replace(text.length > maxChars ? /[\ud800-\udbff]$/ : /$/, "");
+  return start.replaceAll("\0", "\ufffd").toWellFormed();
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

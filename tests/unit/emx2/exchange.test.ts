@@ -1,5 +1,6 @@
 /** One request and its attempts, seen from a server's side. */
 import { describe, expect, test } from "bun:test";
+import { concernsAll } from "../../../src/emx2/retry.ts";
 import { signature } from "../../../src/emx2/signature.ts";
 import { ApiError, NetworkError } from "../../../src/errors.ts";
 import { clientOf, faultOf, hangUp, hastyClock, http, rawServer, secret, silence } from "./raw-server.ts";
@@ -169,11 +170,80 @@ describe("401", () => {
     expect(offsets).toContain(error.answer.clockOffsetS ?? Number.NaN);
   });
 
+  const errors = (message: string) => http(401, JSON.stringify({ errors: [{ message }] }), date(0));
+
+  test("of a secret that does not match names what to check, and no secret", async () => {
+    await using server = await rawServer(errors("HMAC signature mismatch"));
+    const { message } = await apiError(clientOf(server).heartbeat());
+    expect(message).toStartWith(
+      "EMX2 answered 401 to POST /api/hpc/workers/w1/heartbeat: HMAC signature mismatch; check emx2.worker_id (w1) and the secret file",
+    );
+    for (const word of ["emx2.worker_secret_file", "emx2.shared_secret_file", "rotated"])
+      expect(message).toContain(word);
+    expect(message).not.toContain(secret);
+  });
+
+  test("of a token names the token", async () => {
+    await using server = await rawServer(errors("Cannot parse token"));
+    const credential = { mode: "token", secret: () => "a-token" } as const;
+    const { message } = await apiError(clientOf(server, { credential }).heartbeat());
+    expect(message).toEndWith(
+      "Cannot parse token; check that the token in the secret file (emx2.worker_secret_file) is still valid",
+    );
+  });
+
+  test.each([
+    [
+      "a time too far off",
+      errors("Request timestamp too far from server time (drift: 400s)"),
+      "set this host's clock right",
+    ],
+    ["a proxy", http(401, "<title>Log in</title>", date(0)), "this is not EMX2's own answer: check emx2.base_url"],
+    [
+      "a nonce seen before",
+      errors("Duplicate nonce (possible replay attack)"),
+      "Duplicate nonce (possible replay attack)",
+    ],
+  ])("of %s is not put down to the secret", async (_name, answer, words) => {
+    await using server = await rawServer(answer);
+    const { message } = await apiError(clientOf(server).heartbeat());
+    expect(message).toContain(words);
+    expect(message).not.toContain("rotated");
+  });
+
   test("over plain http from elsewhere tells nothing about the clock", async () => {
     const fetch = async () => new Response('{"title":"Unauthorized"}', { status: 401, headers: date(9_000) });
     const server = { url: "http://emx2.example.org" };
     const error = await apiError(clientOf(server, { fetch }).heartbeat());
     expect(error.answer.clockOffsetS).toBeUndefined();
+  });
+});
+
+describe("a body that is too large", () => {
+  const problem = (detail: string) => JSON.stringify({ title: "Payload Too Large", status: 413, detail });
+
+  test.each([
+    [
+      "EMX2 of 2026-05",
+      http(413, problem("Content-Length 600 exceeds maximum upload size of 500 bytes")),
+      { limitBytes: 500 },
+    ],
+    ["EMX2 of 2026-02", http(500, '{"title":"Internal Server Error","status":500,"detail":"Content Too Large"}'), {}],
+    ["EMX2's framework", http(413, '{"errors":[{"message":"Content Too Large"}]}'), {}],
+    ["a proxy", http(413, "<title>413 Request Entity Too Large</title>"), {}],
+  ])("is refused at once by %s, and said to be that", async (_name, answer, tooLarge) => {
+    await using server = await rawServer(answer);
+    const error = await apiError(clientOf(server).claim(jobId));
+    expect(error.answer.tooLarge).toEqual(tooLarge);
+    expect(concernsAll(error)).toBe(false);
+    expect(server.received).toHaveLength(1);
+  });
+
+  test("is not what another 500 says", async () => {
+    await using server = await rawServer(
+      http(500, '{"title":"Internal Server Error","status":500,"detail":"deadlock"}'),
+    );
+    expect((await apiError(clientOf(server).claim(jobId))).answer.tooLarge).toBeUndefined();
   });
 });
 

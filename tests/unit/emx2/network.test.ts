@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { networkFault } from "../../../src/emx2/network.ts";
 import { NetworkError } from "../../../src/errors.ts";
 import { makeCertificate } from "./loopback-certificate.ts";
 import { clientOf, faultOf, http, rawServer } from "./raw-server.ts";
@@ -30,6 +31,8 @@ describe("TLS", () => {
     const error = await faultOf(clientOf(server).heartbeat({ attempts: 1 }));
     expect(error).toBeInstanceOf(NetworkError);
     expect(error).toMatchObject({ failure: { code: "DEPTH_ZERO_SELF_SIGNED_CERT", maybeDelivered: false } });
+    expect(String(error)).toContain(`the certificate of ${new URL(server.url).host} comes from an authority that`);
+    expect(String(error)).toContain("emx2.ca_file");
   });
 
   withOpenssl("of the configured authority is trusted", async () => {
@@ -73,6 +76,33 @@ describe("TLS", () => {
     const error = await faultOf(clientOf({ url: `https://127.0.0.1:${address.port}` }).heartbeat({ attempts: 1 }));
     server.close();
     expect(error).toMatchObject({ failure: { code: "EPROTO", maybeDelivered: false } });
+  });
+});
+
+describe("a host that can not be reached", () => {
+  test("is named with its port where it refuses, with what to check", async () => {
+    const server = await rawServer(http(200, "{}"));
+    await server[Symbol.asyncDispose]();
+    const error = await faultOf(clientOf(server).heartbeat({ attempts: 1 }));
+    const { host } = new URL(server.url);
+    expect(String(error)).toEndWith(
+      `${host} refuses connections; check emx2.base_url, and that EMX2 is running (ECONNREFUSED)`,
+    );
+  });
+
+  test.each([
+    ["ENOTFOUND", "the name of emx2.example.org cannot be resolved; check emx2.base_url"],
+    ["EHOSTUNREACH", "there is no way from this network to emx2.example.org"],
+    ["CERT_HAS_EXPIRED", "the certificate of emx2.example.org is not valid at this time; have it renewed"],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", "the certificate is not for emx2.example.org; use in emx2.base_url the name"],
+    ["ERR_PROXY_TUNNEL", "the proxy (HTTPS_PROXY) does not let us through to emx2.example.org"],
+  ])("is named with the reason and the next step: %s", (code, words) => {
+    const cause = Object.assign(new Error("unfriendly words"), { code });
+    const request = { method: "GET", url: new URL("https://emx2.example.org/api/hpc/jobs") };
+    const fault = networkFault(cause, request, undefined);
+    expect(fault).toMatchObject({ failure: { code, maybeDelivered: false } });
+    expect(String(fault)).toContain(`no answer from emx2.example.org to GET /api/hpc/jobs: ${words}`);
+    expect(String(fault)).toEndWith(`(${code})`);
   });
 });
 

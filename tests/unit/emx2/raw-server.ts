@@ -1,7 +1,11 @@
-/** A server on a bare socket: what it answers, and how it breaks off, is up to the test; it keeps what reached it. */
+/**
+ * A server on a bare socket: what it answers, and how it breaks off, is up to the test; it keeps what reached it. Its
+ * /health, by which a client learns the generation, stands apart.
+ */
 import { createServer, type Socket } from "node:net";
 import { systemClock } from "../../../src/clock.ts";
-import { createClient, type Emx2Client, type Emx2Options } from "../../../src/emx2/client.ts";
+import { createClient, type Emx2Client, type Emx2Options, type Fetch } from "../../../src/emx2/client.ts";
+import type { Generation } from "../../../src/emx2/generation.ts";
 
 export interface Received {
   readonly method: string;
@@ -17,13 +21,16 @@ export type Answer = (request: Received, socket: Socket) => string | undefined;
 
 export interface RawServer {
   readonly url: string;
+  /** All but the questions about health. */
   readonly received: readonly Received[];
+  readonly health: { answer: Answer; asked: number };
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Answers one request after the other with `answers`, the last of them for ever; undefined: it says nothing more itself. */
 export async function rawServer(...answers: readonly [Answer, ...Answer[]]): Promise<RawServer> {
   const received: Received[] = [];
+  const health = { answer: healthOf("2026-05"), asked: 0 };
   const sockets = new Set<Socket>();
   let connections = 0;
   const server = createServer((socket) => {
@@ -37,18 +44,25 @@ export async function rawServer(...answers: readonly [Answer, ...Answer[]]): Pro
       const request = parse(buffered, connection);
       if (!request) return;
       buffered = Buffer.alloc(0);
-      received.push(request);
-      const answer = answers[Math.min(received.length, answers.length) - 1];
-      const text = answer?.(request, socket);
+      const text = answerTo(request)(request, socket);
       if (text !== undefined) socket.write(Buffer.from(text, "latin1"));
     });
   });
+  const answerTo = (request: Received): Answer => {
+    if (request.target.endsWith("/api/hpc/health")) {
+      health.asked += 1;
+      return health.answer;
+    }
+    received.push(request);
+    return answers[Math.min(received.length, answers.length) - 1] ?? silence;
+  };
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port");
   return {
     url: `http://127.0.0.1:${address.port}`,
     received,
+    health,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
@@ -77,6 +91,21 @@ export function http(status: number, body: string, headers: Record<string, strin
     return `HTTP/1.1 ${status} Whatever\r\n${lines.join("")}\r\n${body}`;
   };
 }
+
+const healthTexts: Readonly<Record<Generation, string>> = {
+  "2026-02": '{"status":"ok","api_version":"2025-01","hpc_enabled":false,"database":"connected"}',
+  "2026-05": '{"status":"ok","api_version":"2025-01","hpc_enabled":true,"worker_auth_mode":"per-worker-hmac"}',
+};
+
+export function healthOf(generation: Generation): Answer {
+  return http(200, healthTexts[generation]);
+}
+
+/** For servers that have no /health. */
+export const knownAs =
+  (generation: Generation): Fetch =>
+  async (url, init) =>
+    url.endsWith("/api/hpc/health") ? new Response(healthTexts[generation]) : fetch(url, init);
 
 export const hangUp: Answer = (_, socket) => {
   socket.resetAndDestroy();

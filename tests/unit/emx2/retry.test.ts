@@ -7,6 +7,7 @@ const answered = (status: number, more: { detail?: string; retryAfterMs?: number
   new ApiError("no", { status, method: "POST", path: "/", form: "problem", ...more });
 /** What is not in a form of EMX2's own. */
 const foreign = (status: number) => new ApiError("no", { status, method: "POST", path: "/" });
+const tooLarge = (status: number) => new ApiError("no", { status, method: "PUT", path: "/", tooLarge: {} });
 const network = (maybeDelivered: boolean) =>
   new NetworkError("no answer", { code: "X", method: "POST", path: "/", maybeDelivered });
 
@@ -26,7 +27,9 @@ describe("judge", () => {
     ["a path that can not be sent", answered(400, { form: "unsent" }), "refused", "refused"],
     ["a proxy's 400", foreign(400), "retry", "doubt"],
     ["a proxy's 404", foreign(404), "retry", "doubt"],
-    ["a proxy's 413", foreign(413), "retry", "doubt"],
+    ["what is too large for a proxy", tooLarge(413), "refused", "refused"],
+    ["what is too large for 2026-02", tooLarge(500), "refused", "refused"],
+    ["a file that lies on the cluster", answered(302, { form: "posix" }), "refused", "refused"],
     ["a proxy's 401", foreign(401), "retry", "retry"],
     ["a proxy's 429", foreign(429), "retry", "retry"],
     ["429", answered(429), "retry", "retry"],

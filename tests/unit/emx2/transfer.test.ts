@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { systemClock } from "../../../src/clock.ts";
 import { sha256Hex } from "../../../src/emx2/signature.ts";
 import { IntegrityError, NetworkError } from "../../../src/errors.ts";
-import { type Answer, clientOf, faultOf, http, rawServer } from "./raw-server.ts";
+import { type Answer, clientOf, faultOf, http, knownAs, rawServer } from "./raw-server.ts";
 
 const artifactId = "550e8400-e29b-41d4-a716-446655440000";
 const chunkBytes = 65_536;
@@ -36,6 +36,7 @@ function source(chunks: number): {
   return { body, taken: () => taken, cancelled: () => cancelled };
 }
 
+/** A server that knows no HTTP, but what the test says. */
 async function listen(onSocket: (socket: Socket) => void): Promise<{ server: Server; url: string } & AsyncDisposable> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -59,6 +60,7 @@ async function listen(onSocket: (socket: Socket) => void): Promise<{ server: Ser
 const reply = (status: number, body: string) => http(status, body)(undefined as never, undefined as never) ?? "";
 
 describe("putFile", () => {
+  const fetch = knownAs("2026-05");
   const bytes = 320 * chunkBytes;
   const sha256 = sha256Hex(new Uint8Array(bytes));
   const stored = JSON.stringify({ id: "1", path: "f", sha256, size_bytes: bytes });
@@ -79,7 +81,7 @@ describe("putFile", () => {
         if (received === bytes) socket.end(reply(201, stored));
       }),
     );
-    await clientOf(server).putFile(artifactId, { path: "dir/f", bytes, sha256, body });
+    await clientOf(server, { fetch }).putFile(artifactId, { path: "dir/f", bytes, sha256, body });
     expect(received).toBe(bytes);
     expect(furthestAhead).toBeLessThan(10 * 2 ** 20);
     expect(head).toStartWith(`PUT /api/hpc/artifacts/${artifactId}/files/dir/f HTTP/1.1\r\n`);
@@ -118,7 +120,7 @@ describe("putFile", () => {
     const { body } = source(2);
     await using server = await listen((socket) => socket.resume());
     const file = { path: "f", bytes: chunks * chunkBytes, sha256: sha256Hex(""), body };
-    const error = await faultOf(clientOf(server).putFile(artifactId, file));
+    const error = await faultOf(clientOf(server, { fetch }).putFile(artifactId, file));
     expect(error).toBeInstanceOf(IntegrityError);
     expect(String(error)).toContain("a file changed while it was sent");
   });
@@ -128,7 +130,9 @@ describe("putFile", () => {
     const body = () => new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(fault) });
     await using server = await listen((socket) => socket.resume());
     expect(
-      await faultOf(clientOf(server).putFile(artifactId, { path: "f", bytes: 9, sha256: sha256Hex(""), body })),
+      await faultOf(
+        clientOf(server, { fetch }).putFile(artifactId, { path: "f", bytes: 9, sha256: sha256Hex(""), body }),
+      ),
     ).toBe(fault);
   });
 
@@ -136,7 +140,9 @@ describe("putFile", () => {
     const { body, cancelled } = source(100_000);
     await using server = await listen((socket) => socket.pause());
     const file = { path: "f", bytes: 100_000 * chunkBytes, sha256: sha256Hex(""), body };
-    const error = await faultOf(clientOf(server, { idleTimeoutMs: 200 }).putFile(artifactId, file, { attempts: 1 }));
+    const error = await faultOf(
+      clientOf(server, { idleTimeoutMs: 200, fetch }).putFile(artifactId, file, { attempts: 1 }),
+    );
     expect(error).toBeInstanceOf(NetworkError);
     expect(String(error)).toContain("no byte moved for 0.2 s");
     expect(cancelled()).toBe(true);
@@ -164,11 +170,11 @@ describe("putFile", () => {
     const file = { path, bytes: 0, sha256: sha256Hex(""), body: source(0).body };
     const client = clientOf(server);
     for (const call of [
-      client.putFile(artifactId, file),
-      client.getFile(artifactId, path),
-      client.headFile(artifactId, path),
+      () => client.putFile(artifactId, file),
+      () => client.getFile(artifactId, path),
+      () => client.headFile(artifactId, path),
     ]) {
-      expect(await faultOf(call)).toMatchObject({ answer: { status: 400 } });
+      expect(await faultOf(call())).toMatchObject({ answer: { status: 400 } });
     }
     expect(server.received).toHaveLength(0);
   });

@@ -1,6 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { readArtifact, readHealth, readInputs, readJob, readPage, writeReport } from "../../../src/emx2/wire.ts";
+import type { ArtifactMetadata, NewArtifact } from "../../../src/emx2/client.ts";
+import {
+  factsText,
+  readArtifact,
+  readGeneration,
+  readHealth,
+  readInputs,
+  readJob,
+  readListedJob,
+  readPage,
+  writeArtifact,
+  writeReport,
+} from "../../../src/emx2/wire.ts";
+import type { Progress } from "../../../src/job/job.ts";
 
 const a = "550e8400-e29b-41d4-a716-446655440000";
 const b = "650e8400-e29b-41d4-a716-446655440000";
@@ -128,12 +141,116 @@ test("an artifact's size may be text, its hash in capitals, its status a word of
 });
 
 test("health tells the generations apart", () => {
-  expect(readHealth('{"status":"ok","api_version":"2025-01","hpc_enabled":false}').workerCredentials).toBe(false);
-  expect(readHealth('{"status":"ok","worker_auth_mode":"per-worker-hmac"}').workerCredentials).toBe(true);
+  const health = { status: "ok", api_version: "2025-01" };
+  const shared = JSON.stringify({ ...health, hpc_enabled: false });
+  expect(readHealth(shared)).toMatchObject({ workerCredentials: false, generation: "2026-02" });
+  const perWorker = JSON.stringify({ ...health, worker_auth_mode: "per-worker-hmac" });
+  expect(readHealth(perWorker)).toMatchObject({ workerCredentials: true, generation: "2026-05" });
+});
+
+test("the health of something else tells no generation", () => {
+  expect(readHealth('{"status":"UP"}').generation).toBeNull();
+  expect(() => readGeneration('{"status":"UP"}')).toThrow("it has no api_version");
+});
+
+describe("readListedJob", () => {
+  const createdAt = (text: unknown) => readListedJob(JSON.stringify({ ...job, created_at: text })).createdAt;
+
+  test("brings both shapes of a date-time into one that sorts", () => {
+    const inOrder = [
+      ["2026-11-22 15:10", "2026-11-22T15:10:00.000000000"],
+      ["2026-11-22 15:10:37", "2026-11-22T15:10:37.000000000"],
+      ["2026-11-22 15:10:37.67", "2026-11-22T15:10:37.670000000"],
+      ["2026-11-22T15:10:37.671583129", "2026-11-22T15:10:37.671583129"],
+      ["2026-11-22 15:10:37.68", "2026-11-22T15:10:37.680000000"],
+    ];
+    expect(inOrder.map(([text]) => createdAt(text))).toEqual(inOrder.map(([, sortable]) => sortable ?? ""));
+    expect(inOrder.map(([text]) => createdAt(text)).toSorted()).toEqual(inOrder.map(([text]) => createdAt(text)));
+  });
+
+  test.each([[null], [undefined], [""], ["yesterday"], [1_763_824_237], ["2026-11-22 15:10:37.67\n"], [{}]])(
+    "does not mind %j",
+    (text) => {
+      expect(createdAt(text)).toBeNull();
+    },
+  );
+
+  test("has no parameters", () => {
+    expect(readListedJob(JSON.stringify({ ...job, parameters: { x: 1 } }))).not.toHaveProperty("parametersText");
+  });
+});
+
+describe("writeArtifact", () => {
+  const metadata: ArtifactMetadata = {
+    ...{ jobId: a, processor: "p", profile: "q", role: "output", createdBy: null },
+    ...{ inputArtifactIds: [b], parametersHash: "00" },
+  };
+  const artifact: NewArtifact = { type: "blob", residence: "posix", name: "output-1", metadata };
+
+  test("says where a posix artifact lies, and by which run it was made", () => {
+    const run = { slurmJobId: "77", node: "gpu-01", elapsedSeconds: 2712 };
+    const contentUrl = "file:///nfs/results/j1/output";
+    const written = JSON.parse(writeArtifact("w1", { ...artifact, contentUrl, metadata: { ...metadata, ...run } }));
+    expect(written).toMatchObject({ residence: "posix", content_url: contentUrl });
+    expect(written.metadata).toMatchObject({ slurm_job_id: "77", node: "gpu-01", elapsed_seconds: 2712 });
+  });
+
+  test("leaves out what is not known", () => {
+    const written = JSON.parse(writeArtifact("w1", artifact));
+    expect(written).not.toHaveProperty("content_url");
+    for (const key of ["slurm_job_id", "node", "elapsed_seconds"]) expect(written.metadata).not.toHaveProperty(key);
+  });
+
+  test("cuts no place short", () => {
+    const contentUrl = `file:///${"x".repeat(1_020)}`;
+    expect(() => writeArtifact("w1", { ...artifact, contentUrl })).toThrow("takes at most 1024");
+  });
+});
+
+test("the same file of a posix artifact has the same text, byte for byte", () => {
+  const file = { path: "x", contentType: "text/plain", bytes: 4096, sha256: "ABCD" };
+  expect(factsText(file)).toBe('{"sha256":"abcd","size_bytes":4096,"content_type":"text/plain"}');
 });
 
 test("a report says only what there is to say, within the server's limit", () => {
   expect(JSON.parse(writeReport("w1", { status: "STARTED" }))).toEqual({ status: "STARTED", worker_id: "w1" });
   const { detail } = JSON.parse(writeReport("w1", { status: "FAILED", detail: `${"x".repeat(65_535)}😀` }));
-  expect(detail).toBe(`${"x".repeat(65_535)}\ufffd`);
+  expect(detail).toBe("x".repeat(65_535));
+});
+
+describe("a report's progress", () => {
+  const written = (progress: Progress) => JSON.parse(writeReport("w1", { status: "STARTED", progress }));
+
+  test("keeps within EMX2's bounds, and cuts no character in two", () => {
+    const progress = { phase: `${"p".repeat(99)}😀`, message: `${"m".repeat(498)}😀x`, fraction: 0.25 };
+    expect(written(progress)).toEqual({
+      ...{ status: "STARTED", worker_id: "w1" },
+      ...{ phase: "p".repeat(99), message: `${"m".repeat(498)}😀`, progress: 0.25 },
+    });
+    expect(written({ message: "a\0b\ud800" }).message).toBe("a\ufffdb\ufffd");
+  });
+
+  test.each([
+    [-1, 0],
+    [1.5, 1],
+    [Number.POSITIVE_INFINITY, 1],
+    [0, 0],
+  ])("of %d is sent as %d", (fraction, sent) => {
+    expect(written({ fraction }).progress).toBe(sent);
+  });
+
+  test("that is no number is left out", () => {
+    expect(written({ fraction: Number.NaN, phase: "x" })).toEqual({ status: "STARTED", worker_id: "w1", phase: "x" });
+  });
+
+  test("is whole characters whatever the workload wrote", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 700 }), (message) => {
+        const sent: string = written({ message }).message;
+        expect(sent.length).toBeLessThanOrEqual(500);
+        expect(sent.isWellFormed()).toBe(true);
+        expect(sent).not.toContain("\0");
+      }),
+    );
+  });
 });
