@@ -59,7 +59,11 @@ export async function commit(call: Call): Promise<Answer> {
     throw conflict(`Artifact ${artifact.id} cannot be committed from status ${artifact.status}`);
   }
   const computed = contentSha256([...artifact.files.values()]);
-  if (artifact.residence === "managed" && sha256 !== null && sha256 !== computed) {
+  const { checksEveryCommit } = call.state.settings.generation;
+  const isChecked = artifact.residence === "managed" || (checksEveryCommit && artifact.files.size > 0);
+  if (new Set([...artifact.files.values()].map(({ path }) => path)).size < artifact.files.size)
+    throw unforeseen(call.requestId);
+  if (isChecked && sha256 !== null && sha256 !== computed) {
     throw new Refusal(409, "Hash Mismatch", `client=${sha256} computed=${computed}`);
   }
   markCommitted(artifact, call.now, { sha256, sizeBytes });

@@ -8,13 +8,14 @@ import { artifactOf } from "./artifacts.ts";
 import type { Call } from "./exchange.ts";
 import { readJson } from "./json-body.ts";
 import { page } from "./page.ts";
-import { badRequest, conflict, notFound, Refusal, serverError } from "./refusals.ts";
+import { badRequest, conflict, notFound, Refusal, serverError, unforeseen } from "./refusals.ts";
 import type { EmulatorState, StoredArtifact, StoredFile } from "./state.ts";
 
 export async function putFile(call: Call): Promise<Answer> {
   const path = checkedPath(call);
-  const isMetadata = call.headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
-  const sent = isMetadata ? await readMetadata(call) : await readContent(call);
+  const { jsonIsMetadata } = call.state.settings.generation;
+  const isJson = call.headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
+  const sent = isJson && jsonIsMetadata ? await readMetadata(call) : await readContent(call);
   const artifact = call.state.artifacts.get(call.params.id);
   if (artifact === undefined) throw notFound(`Transaction failed: Artifact ${call.params.id} not found`);
   const file = storeFile(call.state, artifact, { path, ...sent });
@@ -22,17 +23,46 @@ export async function putFile(call: Call): Promise<Answer> {
   return json(201, { id, artifact_id: artifact.id, path, sha256, size_bytes: sizeBytes });
 }
 
+/**
+ * A file as the part `file` of a form, its path in the part `path`. It is added, whatever is there already; an artifact with
+ * two files of one path can never be committed.
+ */
+export async function postFile(call: Call): Promise<Answer> {
+  const bytes = await call.body();
+  const headers = { "content-type": call.headers.get("content-type") ?? "" };
+  const form = await new Response(bytes, { headers }).formData().catch(() => undefined);
+  const [path, part] = [form?.get("path"), form?.get("file")];
+  if (typeof path !== "string" || !(part instanceof Blob)) throw unforeseen(call.requestId);
+  const content = new Uint8Array(await part.arrayBuffer());
+  const artifact = artifactOf(call);
+  const sent = { path, sha256: sha256Hex(content), sizeBytes: content.length, content };
+  const { id, sha256, sizeBytes } = storeFile(call.state, artifact, sent, { beside: true });
+  return json(201, { id, artifact_id: artifact.id, path, sha256, size_bytes: sizeBytes });
+}
+
 type NewFile = Pick<StoredFile, "path" | "sha256" | "sizeBytes" | "content"> & { contentType?: string | null };
 
-/** Replaces what was at that path, which keeps its id. */
-export function storeFile(state: EmulatorState, artifact: StoredArtifact, file: NewFile): StoredFile {
+/** Replaces what was at that path, which keeps its id, unless it is to stand beside it. */
+export function storeFile(
+  state: EmulatorState,
+  artifact: StoredArtifact,
+  file: NewFile,
+  { beside = false }: { readonly beside?: boolean } = {},
+): StoredFile {
+  const { maxPathCharacters, guessesTypes } = state.settings.generation;
+  if (file.path.length > maxPathCharacters) {
+    const reason = `value too long for type character varying(${maxPathCharacters}). `;
+    throw serverError(`Transaction failed: Update into table 'HpcArtifactFiles' failed.: ${reason}`);
+  }
   if (artifact.status === "COMMITTED" || artifact.status === "FAILED") {
     throw serverError(`Transaction failed: Cannot add files to artifact in status ${artifact.status}`);
   }
   if (artifact.status === "CREATED") artifact.status = "UPLOADING";
-  const id = artifact.files.get(file.path)?.id ?? state.uuid();
-  const stored = { ...file, id, contentType: file.contentType ?? guessedType(file.path) };
-  artifact.files.set(file.path, stored);
+  const isTaken = beside && artifact.files.has(file.path);
+  const id = (isTaken ? undefined : artifact.files.get(file.path)?.id) ?? state.uuid();
+  const guessed = guessesTypes ? guessedType(file.path) : "application/octet-stream";
+  const stored = { ...file, id, contentType: file.contentType ?? guessed };
+  artifact.files.set(isTaken ? `${file.path}\0${id}` : file.path, stored);
   return stored;
 }
 
@@ -40,7 +70,7 @@ export function getFile(call: Call): Answer {
   const artifact = artifactOf(call);
   const file = artifact.files.get(checkedPath(call));
   if (file === undefined) throw notFound(`File ${call.params.file} not found in artifact ${artifact.id}`);
-  if (artifact.contentUrl !== null) {
+  if (artifact.contentUrl !== null && call.state.settings.generation.jsonIsMetadata) {
     const location = `${artifact.contentUrl}/${file.path}`;
     const body = new TextEncoder().encode("Redirected");
     return { status: 302, headers: { "content-type": "text/plain", location }, body };
@@ -77,7 +107,7 @@ export function listFiles(call: Call): Answer {
   const found = files
     .filter(({ path }) => path.startsWith(prefix))
     .sort((a, b) => collator.compare(a.path, b.path) || (a.path < b.path ? -1 : 1));
-  const { limit, offset, of } = page(call.query);
+  const { limit, offset, of } = page(call.state.settings.generation, call.query);
   const items = of(found).map((file) => ({
     id: file.id,
     path: file.path,
@@ -97,11 +127,19 @@ async function readMetadata(call: Call): Promise<Omit<NewFile, "path">> {
 }
 
 async function readContent(call: Call): Promise<Omit<NewFile, "path">> {
-  const { maxUploadBytes } = call.state.settings;
+  const { maxUploadBytes, generation } = call.state.settings;
   const declared = Number(call.headers.get("content-length") ?? 0);
+  if (declared > generation.maxPutBytes) {
+    throw new Refusal(500, "Internal Server Error", "Content Too Large", { connection: "close" });
+  }
   if (declared > maxUploadBytes) {
     const detail = `Content-Length ${declared} exceeds maximum upload size of ${maxUploadBytes} bytes`;
     throw new Refusal(413, "Payload Too Large", detail, { connection: "close" });
+  }
+  if (!generation.contentHashIsSigned) {
+    const content = await call.body();
+    const contentType = call.headers.get("content-type");
+    return { sha256: sha256Hex(content), sizeBytes: content.length, content, contentType };
   }
   const claimed = call.headers.get("content-sha256")?.toLowerCase();
   if (claimed === undefined) throw badRequest("Content-SHA256 header is required for binary uploads");
@@ -114,8 +152,9 @@ async function readContent(call: Call): Promise<Omit<NewFile, "path">> {
   return { sha256, sizeBytes: content.length, content };
 }
 
-function checkedPath({ params }: Call): string {
+function checkedPath({ params, state }: Call): string {
   const path = params.file;
+  if (!state.settings.generation.checksPaths) return path;
   if (path.split("/").includes("..")) throw badRequest("path must not contain path traversal (..) segments");
   if (path.length > 1_024) throw badRequest("path must be at most 1024 characters");
   return path;

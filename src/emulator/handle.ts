@@ -1,5 +1,5 @@
 /**
- * An EMX2 HPC server of the 2026-05 generation as one function from a request to a response, faithful down to its
+ * An EMX2 HPC server, of either generation, as one function from a request to a response, faithful down to its
  * refusals. Nothing but the state is changed. The order of checks is the server's: headers, authentication, route, role,
  * the form of ids in the path, and then what the endpoint itself asks.
  */
@@ -36,8 +36,9 @@ async function answer(exchange: Exchange): Promise<Answer> {
     checkHeaders(exchange);
     requestId = exchange.requestId;
     const principal = await authenticate(exchange);
-    const { route, params } = findRoute(exchange.method, exchange.path);
-    requireRole(principal, route.role);
+    const { generation } = exchange.state.settings;
+    const { route, params } = findRoute(generation, exchange.method, exchange.path);
+    if (generation.knowsUsers) requireRole(principal, route.role);
     if (params.id !== "" && !uuidShape.test(params.id)) throw badRequest("id must be a valid UUID format");
     return await route.run({ ...exchange, principal, params });
   } catch (error) {
@@ -52,11 +53,16 @@ const isHealth = /^\/+api\/+hpc\/+health\/?$/;
 function health({ method, path, state }: Exchange): Answer {
   if (method === "HEAD") return nothing(200);
   if (method !== "GET") throw new FrameworkRefusal(404, `Endpoint ${method} ${path} not found`);
+  const { hpcEnabled, generation } = state.settings;
+  if (!generation.workerCredentials) {
+    const enabled = hpcEnabled && state.seen.authenticated;
+    return json(200, { status: "ok", api_version: "2025-01", hpc_enabled: enabled, database: "connected" });
+  }
   return json(200, {
     status: "ok",
     api_version: "2025-01",
-    hpc_enabled: state.settings.hpcEnabled,
-    hpc_initialized: state.settings.hpcEnabled,
+    hpc_enabled: hpcEnabled,
+    hpc_initialized: hpcEnabled,
     worker_auth_mode: "per-worker-hmac",
     credentials_key_configured: true,
     database: "connected",

@@ -1,6 +1,6 @@
 /** The stored jobs: making one, finding the one that a call is about, and writing down each of its moves. */
 import type { Call } from "./exchange.ts";
-import { notFound } from "./refusals.ts";
+import { notFound, serverError } from "./refusals.ts";
 import type { EmulatorState, StoredJob, Transition } from "./state.ts";
 
 export type NewJob = Pick<
@@ -62,7 +62,8 @@ function checkInputs(state: EmulatorState, inputs: unknown): void {
   for (const entry of inputs as readonly (string | { artifact_id?: unknown } | null)[]) {
     const id = typeof entry === "string" ? entry : entry?.artifact_id;
     if (typeof id === "string" && !state.artifacts.has(id)) {
-      throw notFound(`Transaction failed: Input artifacts not ready: artifact ${id} not found`);
+      const detail = `Transaction failed: Input artifacts not ready: artifact ${id} not found`;
+      throw state.settings.generation.blamesTheBody ? notFound(detail) : serverError(detail);
     }
   }
 }

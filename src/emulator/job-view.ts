@@ -31,15 +31,21 @@ export function jobView(state: EmulatorState, job: StoredJob, fresh: FreshTimes 
     submitted_at: spelling("submittedAt"),
     started_at: spelling("startedAt"),
     completed_at: spelling("completedAt"),
-    phase: job.phase,
-    message: job.message,
-    progress: job.progress,
+    ...(state.settings.generation.keepsProgress ? progressOf(job) : {}),
     _links: jobLinks(job),
   };
 }
 
-export function transitionView(jobId: string, transition: Transition): Record<string, unknown> {
-  const { id, from, to, at, workerId, detail, phase, message, progress } = transition;
+function progressOf({ phase, message, progress }: Pick<StoredJob, "phase" | "message" | "progress">) {
+  return { phase, message, progress };
+}
+
+export function transitionView(
+  { settings }: EmulatorState,
+  jobId: string,
+  transition: Transition,
+): Record<string, unknown> {
+  const { id, from, to, at, workerId, detail } = transition;
   return {
     id,
     job_id: jobId,
@@ -48,9 +54,7 @@ export function transitionView(jobId: string, transition: Transition): Record<st
     timestamp: storedDateTime(at),
     worker_id: workerId,
     detail,
-    phase,
-    message,
-    progress,
+    ...(settings.generation.keepsProgress ? progressOf(transition) : {}),
   };
 }
 
@@ -84,6 +88,7 @@ function enrichedInputs(state: EmulatorState, inputs: unknown): unknown {
   return inputs.map((entry: unknown) => {
     if (typeof entry === "string") return artifactFacts(state, entry) ?? entry;
     if (typeof entry !== "object" || entry === null || !("artifact_id" in entry)) return entry;
+    if (!state.settings.generation.enrichesObjects) return entry;
     const facts = artifactFacts(state, String(entry.artifact_id));
     return { ...entry, ...facts, ...entry };
   });

@@ -1,7 +1,7 @@
 /** A JSON body and how its members are read, each with the refusal that the server has for what it did not expect. */
 import { memberText } from "../job/raw-json.ts";
 import type { Exchange } from "./exchange.ts";
-import { badRequest, unforeseen } from "./refusals.ts";
+import { badRequest, type Refusal, serverError, unforeseen } from "./refusals.ts";
 
 /** Above this no JSON is read. */
 const maxJsonBytes = 10_000_000;
@@ -18,9 +18,12 @@ export interface JsonBody {
 
 export async function readJson(call: Exchange): Promise<JsonBody> {
   const bytes = await call.body();
-  if (bytes.length > maxJsonBytes) throw unforeseen(call.requestId);
+  const { blamesTheBody } = call.state.settings.generation;
+  if (bytes.length > maxJsonBytes) throw blamesTheBody ? unforeseen(call.requestId) : serverError("Content Too Large");
   const text = new TextDecoder().decode(bytes);
-  const body = parse(text);
+  const body = parse(text, (fault) =>
+    blamesTheBody ? badRequest(`Invalid request body: ${fault}`) : serverError(fault),
+  );
   const value = (name: string) => (Object.hasOwn(body, name) ? body[name] : null) ?? null;
   return {
     value,
@@ -42,20 +45,20 @@ export async function readJson(call: Exchange): Promise<JsonBody> {
 }
 
 /** The words after the colon are those of the server's JSON reader, for the faults that were seen. */
-function parse(text: string): Record<string, unknown> {
-  if (text.trim() === "") throw badRequest("Invalid request body: No content to map due to end-of-input");
+function parse(text: string, refusal: (fault: string) => Refusal): Record<string, unknown> {
+  if (text.trim() === "") throw refusal("No content to map due to end-of-input");
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch {
-    throw badRequest(`Invalid request body: ${syntaxFault(text)}`);
+    throw refusal(syntaxFault(text));
   }
   if (Array.isArray(body)) {
     const map = "java.util.LinkedHashMap<java.lang.Object,java.lang.Object>";
     const token = "Array value (token `JsonToken.START_ARRAY`)";
-    throw badRequest(`Invalid request body: Cannot deserialize value of type \`${map}\` from ${token}`);
+    throw refusal(`Cannot deserialize value of type \`${map}\` from ${token}`);
   }
-  if (typeof body !== "object" || body === null) throw badRequest("Invalid request body: not an object");
+  if (typeof body !== "object" || body === null) throw refusal("not an object");
   return body as Record<string, unknown>;
 }
 

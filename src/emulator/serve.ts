@@ -6,12 +6,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Clock } from "../clock.ts";
+import type { GenerationName } from "./generation.ts";
 import { handle } from "./handle.ts";
 import { createState, type EmulatorState } from "./state.ts";
 
 export interface ServeOptions {
   readonly clock: Clock;
   readonly state?: EmulatorState;
+  /** Of a state that is made here. */
+  readonly generation?: GenerationName;
   /** 0: any free port. */
   readonly port?: number;
   /** Connections without traffic are cut after this, stalled bodies too. */
@@ -30,7 +33,11 @@ export interface ServedEmulator {
 export async function serve(options: ServeOptions): Promise<ServedEmulator> {
   const { clock, port = 0, idleTimeoutMs = 30_000 } = options;
   const {
-    state = createState({ uuid: () => clock.uuid(), wall: () => clock.wall() }),
+    state = createState({
+      uuid: () => clock.uuid(),
+      wall: () => clock.wall(),
+      ...(options.generation && { generation: options.generation }),
+    }),
     around = (_, answer) => answer(),
   } = options;
   const server = createServer({ maxHeaderSize: 65_536 }, (incoming, outgoing) => {

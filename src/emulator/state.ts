@@ -2,13 +2,22 @@
  * What the emulated EMX2 knows: plain data in maps, in the order of creation. It has no clock and no
  * chance of its own, so that in virtual time the same requests make the same server.
  */
+
 import type { ArtifactStatus, JobStatus, Residence } from "../job/status.ts";
+import { type Generation, type GenerationName, generations } from "./generation.ts";
 
 export interface EmulatorState {
   readonly uuid: () => string;
   /** When what is done without a request happens, wall clock in milliseconds. */
   readonly wall: () => number;
-  readonly settings: { maxUploadBytes: number; hpcEnabled: boolean };
+  readonly settings: {
+    maxUploadBytes: number;
+    hpcEnabled: boolean;
+    generation: Generation;
+    sharedSecret: string | null;
+  };
+  /** Of 2026-02: nonces that were used, whether anybody was authenticated yet, lists given so far. */
+  readonly seen: { readonly nonces: Set<string>; authenticated: boolean; lists: number };
   /** Worker id to the secret of its active credential. */
   readonly credentials: Map<string, string>;
   readonly tokens: Map<string, User>;
@@ -22,6 +31,7 @@ interface StateOptions {
   readonly wall: () => number;
   readonly maxUploadBytes?: number;
   readonly hpcEnabled?: boolean;
+  readonly generation?: GenerationName;
 }
 
 /** Each role may do what those before it may. */
@@ -113,11 +123,12 @@ export interface StoredFile {
 }
 
 export function createState(options: StateOptions): EmulatorState {
-  const { uuid, wall, maxUploadBytes = 524_288_000, hpcEnabled = true } = options;
+  const { uuid, wall, maxUploadBytes = 524_288_000, hpcEnabled = true, generation = "2026-05" } = options;
   return {
     uuid,
     wall,
-    settings: { maxUploadBytes, hpcEnabled },
+    settings: { maxUploadBytes, hpcEnabled, generation: generations[generation], sharedSecret: null },
+    seen: { nonces: new Set(), authenticated: false, lists: 0 },
     credentials: new Map(),
     tokens: new Map(),
     workers: new Map(),

@@ -19,7 +19,7 @@ export async function claim(call: Call): Promise<Answer> {
   if (workerId === null) throw badRequest("worker_id is required");
   const job = jobOf(call);
   if (job.status !== "PENDING") throw conflict(`Job ${job.id} is not in PENDING status (current: ${job.status})`);
-  checkCapability(state, workerId, job);
+  if (state.settings.generation.checksWorkers) checkCapability(state, workerId, job);
   job.status = "CLAIMED";
   job.workerId = workerId;
   job.claimedAt = now;
@@ -53,6 +53,7 @@ interface StatusReport {
 }
 
 async function readReport(call: Call): Promise<StatusReport> {
+  const { keepsProgress } = call.state.settings.generation;
   const body = await readJson(call);
   const status = body.text("status");
   if (status === null) throw badRequest("status is required");
@@ -64,9 +65,9 @@ async function readReport(call: Call): Promise<StatusReport> {
     slurmJobId: body.text("slurm_job_id"),
     outputArtifactId: body.text("output_artifact_id"),
     logArtifactId: body.text("log_artifact_id"),
-    phase: body.text("phase", 100),
-    message: body.text("message", 500),
-    progress: readProgress(body),
+    phase: keepsProgress ? body.text("phase", 100) : null,
+    message: keepsProgress ? body.text("message", 500) : null,
+    progress: keepsProgress ? readProgress(body) : null,
   };
 }
 
@@ -82,18 +83,20 @@ function move(call: Call, report: StatusReport, verb: "transition" | "complete")
   const { state, now } = call;
   const job = jobOf(call);
   const from = job.status;
-  const isOwner = job.workerId === null || job.workerId === report.workerId;
+  const { checksWorkers, keepsProgress } = state.settings.generation;
+  const isOwner = !checksWorkers || job.workerId === null || job.workerId === report.workerId;
   const isLegal = from === report.status || jobTransitions[from].includes(report.status);
   if (!isOwner || !isLegal) throw conflict(`Cannot ${verb} job ${job.id} from ${from} to ${report.status}`);
   if (from === report.status) {
-    if (isNews(job, report)) apply(call, job, report, from);
+    // 2026-02 writes down each repeat that has a detail, whether it is new or not.
+    if (keepsProgress ? isNews(job, report) : report.detail !== null) apply(call, job, report, from);
     return json(200, jobView(state, job));
   }
   for (const id of [report.outputArtifactId, report.logArtifactId]) {
     if (id !== null && !state.artifacts.has(id)) throw unforeseen(call.requestId);
   }
   job.status = report.status;
-  job.workerId ??= report.workerId;
+  job.workerId = checksWorkers ? (job.workerId ?? report.workerId) : (report.workerId ?? job.workerId);
   job.slurmJobId ??= report.slurmJobId;
   job.outputArtifactId ??= report.outputArtifactId;
   job.logArtifactId ??= report.logArtifactId;

@@ -1,13 +1,14 @@
 /**
- * Recorded exchanges with a real server, as data in tests/fixtures/emx2/2026-05: each file holds scenarios, each scenario
+ * Recorded exchanges with a real server, as data in tests/fixtures/emx2/<generation>: each file holds scenarios, each scenario
  * is sent in order to a fresh server with two registered workers, a user of every role and one committed input `{in}`.
  * `{name}` stands for a value kept from an earlier answer. `<uuid>`, `<stored>` and `<fresh>` in an expected answer stand
  * for an id and for the two spellings of a date-time; `<absent>` for a member that is not there.
  */
 import { expect } from "bun:test";
+import type { GenerationName } from "../../../src/emulator/generation.ts";
 import { handle } from "../../../src/emulator/handle.ts";
 import { createState, type EmulatorState, roles } from "../../../src/emulator/state.ts";
-import { addArtifact, addToken, addWorkerCredential } from "../../../src/emulator/submitter.ts";
+import { addArtifact, addSharedSecret, addToken, addWorkerCredential } from "../../../src/emulator/submitter.ts";
 import { sha256Hex, signature } from "../../../src/emx2/signature.ts";
 
 export interface RecordedExchange {
@@ -35,14 +36,19 @@ export interface RecordedExchange {
 
 export const now = Date.UTC(2026, 10, 22, 15, 10, 37, 670);
 export const secrets: Readonly<Record<string, string>> = { w1: "secret-of-w1", w2: "secret-of-w2" };
+const sharedSecret = "the secret that all workers share";
 const requestId = "7f6f4a0e-9f1c-4f8e-8a55-0d6f5a3c9b21";
 
-export function freshServer(): { state: EmulatorState; kept: Map<string, string> } {
-  const state = createState({ uuid: countingUuids(), wall: () => now });
+export function freshServer(generation: GenerationName = "2026-05"): {
+  state: EmulatorState;
+  kept: Map<string, string>;
+} {
+  const state = createState({ uuid: countingUuids(), wall: () => now, generation });
   const cpu = { processor: "demo", profile: "cpu", maxConcurrentJobs: 3 };
   const gpu = { processor: "demo", profile: "gpu", maxConcurrentJobs: 1 };
   for (const id of ["w1", "w2"]) {
     addWorkerCredential(state, id, secrets[id] ?? "");
+    addSharedSecret(state, sharedSecret);
     const capabilities = id === "w1" ? [cpu, gpu] : [cpu];
     state.workers.set(id, { id, hostname: id, capabilities, registeredAt: now, lastHeartbeatAt: now });
   }
@@ -56,11 +62,15 @@ export function countingUuids(): () => string {
   return () => `00000000-0000-4000-8000-${String(++count).padStart(12, "0")}`;
 }
 
-export async function replay(exchanges: readonly RecordedExchange[]): Promise<void> {
-  const { state, kept } = freshServer();
+export async function replay(
+  exchanges: readonly RecordedExchange[],
+  generation: GenerationName = "2026-05",
+): Promise<void> {
+  const { state, kept } = freshServer(generation);
+  let sent = 0;
   for (const template of exchanges) {
     const exchange = JSON.parse(filledIn(JSON.stringify(template), kept)) as RecordedExchange;
-    const response = await handle(state, toRequest(exchange), now, targetOf(exchange));
+    const response = await handle(state, toRequest(exchange, generation, ++sent), now, targetOf(exchange));
     const bytes = new Uint8Array(await response.arrayBuffer());
     const text = new TextDecoder(response.ok ? "utf-8" : "iso-8859-1").decode(bytes);
     expect({ exchange: exchange.name, status: response.status, text }).toMatchObject({ status: exchange.status });
@@ -80,12 +90,13 @@ export function usualHeaders(request: {
   timestamp: number;
   bodySha256: string;
   secret?: string;
+  nonce?: string;
 }): Record<string, string> {
   const { method, target, as, timestamp, bodySha256 } = request;
   const common = { "x-emx2-api-version": "2025-01", "x-request-id": requestId, "x-timestamp": String(timestamp) };
   if (as === "none") return { ...common, "x-worker-id": "w1" };
   if (as in secrets || as === "ghost") {
-    const nonce = "0123456789abcdef0123456789abcdef";
+    const { nonce = "0123456789abcdef0123456789abcdef" } = request;
     const secret = request.secret ?? secrets[as] ?? "";
     const sign = signature(secret, { method, target, bodySha256, timestamp, nonce });
     return { ...common, "x-worker-id": as, "x-nonce": nonce, authorization: `HMAC-SHA256 ${sign}` };
@@ -93,7 +104,7 @@ export function usualHeaders(request: {
   return { ...common, "x-molgenis-token": `token-of-${as}` };
 }
 
-function toRequest(exchange: RecordedExchange): Request {
+function toRequest(exchange: RecordedExchange, generation: GenerationName, count: number): Request {
   const { as = "w1", signed = {}, timestampOffsetS = 0 } = exchange;
   const [method = ""] = exchange.do.split(" ");
   const { body, headers: bodyHeaders, sha256 } = bodyOf(exchange);
@@ -105,6 +116,7 @@ function toRequest(exchange: RecordedExchange): Request {
       as,
       timestamp: Math.floor(now / 1_000) + timestampOffsetS,
       bodySha256: signed.body === undefined ? sha256 : sha256Hex(signed.body),
+      ...(generation === "2026-02" ? { secret: sharedSecret, nonce: String(count).padStart(32, "0") } : {}),
       ...(signed.secret === undefined ? {} : { secret: signed.secret }),
     }),
   };
