@@ -17,6 +17,8 @@ export interface Config {
   readonly apptainer: ApptainerSettings & {
     /** Job directories are made here. */
     readonly tmpDir: string;
+    /** `posix_roots` alone; what else posix inputs may lie in follows from binds, profiles and tmpDir. */
+    readonly posixRoots: readonly string[];
   };
   /** What is accepted and better put right. */
   readonly warnings: readonly ConfigProblem[];
@@ -38,6 +40,10 @@ export interface WorkerSettings {
   readonly heartbeatIntervalMs: number;
   readonly maxConcurrentTransfers: number;
   readonly stateDir: string;
+  /** Between two reports on a job that is PENDING in Slurm. */
+  readonly queueReportIntervalMs: number;
+  /** How long jobs of a held profile wait before they fail; null: for ever. */
+  readonly heldJobsWaitMs: number | null;
   /** After the terminal report; null: job directories are never removed. */
   readonly keepJobDirsMs: number | null;
   readonly minFreeDiskBytes: number;

@@ -1,5 +1,6 @@
 /** One block of `profiles` as the profile that the program works with, Slurm's defaults merged in. */
 import type { HostWorkload, ImageWorkload, Profile } from "../job/profile.ts";
+import { durationOrNeverMs } from "./quantities.ts";
 import { keySaying } from "./sbatch-options.ts";
 import type { ProfileSettings, Settings } from "./schema.ts";
 
@@ -27,11 +28,19 @@ export function profileOf(key: string, settings: ProfileSettings, slurm: Setting
       time: settings.time?.toString(),
       gpus: settings.gpus,
       gres: settings.gres,
+      posixOutputDir: settings.posix_output_dir,
       maxConcurrentJobs: settings.max_concurrent_jobs,
-      unsupported: unsupportedIn(settings, workload),
+      unsupported: unsupportedIn(workload),
     }),
     sbatchArgs,
     prelude: settings.prelude,
+    submissionTimeoutMs: durationOrNeverMs(
+      settings.submission_timeout_seconds ?? settings.claim_timeout_seconds ?? "never",
+    ),
+    executionTimeoutMs: durationOrNeverMs(settings.execution_timeout_seconds),
+    requeue: settings.requeue,
+    allowCommand: settings.allow_command,
+    allowedSubmitters: settings.allowed_submitters,
     outputResidence: settings.output_residence,
     logResidence: settings.log_residence,
     allowedEnvironment: settings.allowed_environment ?? defaultEnvironment(workload),
@@ -65,11 +74,8 @@ export function pairOf(
 }
 
 /** Why this version can not run such jobs. */
-function unsupportedIn(settings: ProfileSettings, workload: Profile["workload"]): string | undefined {
-  if (workload.kind === "image") return "runs in an image, which this version does not run yet";
-  if (settings.output_residence === "posix") return "leaves outputs in place (posix), which this version cannot do yet";
-  if (settings.log_residence === "posix") return "leaves logs in place (posix), which this version cannot do yet";
-  return undefined;
+function unsupportedIn(workload: Profile["workload"]): string | undefined {
+  return workload.kind === "image" ? "runs in an image, which this version does not run yet" : undefined;
 }
 
 function workloadOf(settings: ProfileSettings): HostWorkload | ImageWorkload {

@@ -17,6 +17,11 @@ export function durationMs(value: number | string): number {
   return Math.round(scaled(value, msPer, 1000));
 }
 
+/** The same, null for `never`. */
+export function durationOrNeverMs(value: number | string): number | null {
+  return value === "never" ? null : durationMs(value);
+}
+
 /** Bytes of what matches `sizePattern`. */
 export function sizeBytes(value: number | string): number {
   return Math.round(scaled(value, bytesPer, 1));

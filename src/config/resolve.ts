@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import type { Config, Emx2Settings, SlurmSettings, WorkerSettings } from "./config.ts";
 import { absolutePath, bindOf, isPlainHttpElsewhere, type Places } from "./places.ts";
 import { profileOf } from "./profile.ts";
-import { durationMs, sizeBytes } from "./quantities.ts";
+import { durationMs, durationOrNeverMs, sizeBytes } from "./quantities.ts";
 import type { Settings } from "./schema.ts";
 import { Secret, type SecretSource } from "./secret.ts";
 
@@ -31,6 +31,7 @@ export function resolveConfig(settings: Settings, around: Surroundings): Omit<Co
       ...(apptainer.image_tmp_dir !== undefined && { imageTmpDir: apptainer.image_tmp_dir }),
       ...(apptainer.cache_dir !== undefined && { cacheDir: apptainer.cache_dir }),
       tmpDir: apptainer.tmp_dir,
+      posixRoots: apptainer.posix_roots,
     },
   };
 }
@@ -50,6 +51,12 @@ export function adviceOn(settings: Settings): { path: string[]; message: string;
   }
   if (Object.keys(profiles).length === 0) {
     advice.push({ path: ["profiles"], message: "no profile is configured", hint: "without one no job is claimed" });
+  }
+  for (const [key, profile] of Object.entries(profiles)) {
+    const isUsed = [profile.output_residence, profile.log_residence].includes("posix");
+    if (profile.posix_output_dir === undefined || isUsed) continue;
+    const hint = "set output_residence or log_residence to posix, or leave it out";
+    advice.push({ path: ["profiles", key, "posix_output_dir"], message: "is not used: nothing stays in place", hint });
   }
   return advice;
 }
@@ -79,7 +86,9 @@ function workerSettings(worker: Settings["worker"], around: Surroundings): Worke
     heartbeatIntervalMs: durationMs(worker.heartbeat_interval_seconds),
     maxConcurrentTransfers: worker.max_concurrent_transfers,
     stateDir: stateDir(worker, around),
-    keepJobDirsMs: worker.keep_job_dirs === "never" ? null : durationMs(worker.keep_job_dirs),
+    queueReportIntervalMs: durationMs(worker.queue_report_interval_seconds),
+    heldJobsWaitMs: durationOrNeverMs(worker.held_jobs_wait),
+    keepJobDirsMs: durationOrNeverMs(worker.keep_job_dirs),
     minFreeDiskBytes: sizeBytes(worker.min_free_disk),
     lostAfterMs: durationMs(worker.lost_after_seconds),
     stderrLinesInReports: worker.stderr_lines_in_reports,

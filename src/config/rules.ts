@@ -61,6 +61,8 @@ function* profileFaults(path: Path, profile: Block): Generator<Fault> {
   }
   yield* atMostOne(path, profile, ["sbatch_args", "extra_args"]);
   yield* atMostOne(path, profile, ["gpus", "gres"]);
+  yield* atMostOne(path, profile, ["submission_timeout_seconds", "claim_timeout_seconds"]);
+  yield* commandFaults(path, profile);
   if (!isGiven(profile, "sif_image") && (isGiven(profile, "host_entrypoint") || isGiven(profile, "entrypoint"))) {
     for (const key of imageKeys.filter((name) => isGiven(profile, name))) {
       yield { path: [...path, key], message: "means nothing without sif_image" };
@@ -72,6 +74,20 @@ function* profileFaults(path: Path, profile: Block): Generator<Fault> {
       const key = typeof entry === "string" ? keySaying(entry, keys) : undefined;
       if (key) yield { path: [...path, list, index], message: `says the same as the key ${key}`, hint: "keep one" };
     }
+  }
+}
+
+/** A command of the submitter's is only for a container that keeps it in, and that runs nothing else. */
+function* commandFaults(path: Path, profile: Block): Generator<Fault> {
+  const { allow_command: allowed, isolation } = profile;
+  if (allowed !== true) return;
+  const at = [...path, "allow_command"];
+  if (!isGiven(profile, "sif_image")) yield { path: at, message: "means nothing without sif_image" };
+  if (isGiven(profile, "container_entrypoint")) {
+    yield { path: at, message: "cannot stand beside container_entrypoint", hint: "keep one of the two" };
+  }
+  if (isolation === "host") {
+    yield { path: at, message: "needs isolation: contained, since a job's own command is as trusted as its submitter" };
   }
 }
 

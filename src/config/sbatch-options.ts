@@ -4,14 +4,14 @@
  * beginnings count as well.
  */
 
-/** Long name, or beginning of one, to why it is the daemon's. */
+/** Long name, or beginning of one, to why it is the daemon's, and the key to use instead where there is one. */
 const ownOptions: Readonly<Record<string, string>> = {
   "job-name": "it is how a job is found again",
-  output: "the daemon names the log files",
-  error: "the daemon names the log files",
+  output: "the daemon names the log files; where logs go is the key log_residence",
+  error: "the daemon names the log files; where logs go is the key log_residence",
   "open-mode": "the daemon names the log files",
   input: "the daemon names the script",
-  chdir: "a job runs in its own directory",
+  chdir: "a job runs in its own directory; where those are is the key apptainer.tmp_dir",
   parsable: "the daemon reads sbatch's answer",
   quiet: "the daemon reads sbatch's answer",
   verbose: "the daemon reads sbatch's answer",
@@ -20,13 +20,13 @@ const ownOptions: Readonly<Record<string, string>> = {
   usage: "nothing would be submitted",
   version: "nothing would be submitted",
   wait: "sbatch would not return before the job ends",
-  wrap: "the daemon names the script",
+  wrap: "the daemon names the script; use the keys host_entrypoint and prelude",
   array: "a job is one task",
-  requeue: "a job must not run twice",
-  "no-requeue": "the daemon sets it",
-  export: "it would change the environment that jobs get",
-  "export-file": "it would change the environment that jobs get",
-  "get-user-env": "it would change the environment that jobs get",
+  requeue: "the daemon sets it; use the key requeue",
+  "no-requeue": "the daemon sets it; use the key requeue",
+  export: "jobs get a clean environment; use the keys prelude and allowed_environment",
+  "export-file": "jobs get a clean environment; use the keys prelude and allowed_environment",
+  "get-user-env": "jobs get a clean environment; use the key prelude",
   clusters: "jobs are looked for on this cluster",
   uid: "jobs run as the daemon's user",
   gid: "jobs run as the daemon's user",

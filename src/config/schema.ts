@@ -84,6 +84,14 @@ function workerKeys(places: Places) {
       ),
     ),
     state_db: v.optional(is.path(places, "A file: the same as state_dir with its directory.")),
+    queue_report_interval_seconds: v.optional(
+      is.duration(100, "Time between two reports on a job that waits in Slurm's queue."),
+      300,
+    ),
+    held_jobs_wait: v.optional(
+      is.durationOrNever("How long jobs wait for a profile whose submissions are refused, before they fail."),
+      "24h",
+    ),
     keep_job_dirs: v.optional(is.durationOrNever("How long a job's directory stays after its terminal report."), "7d"),
     min_free_disk: v.optional(is.size("With less than this free below tmp_dir nothing new is claimed."), "10G"),
     lost_after_seconds: v.optional(
@@ -108,6 +116,7 @@ function slurmKeys(places: Places) {
 
 const entrypoint = "A program on this host instead of an image; it is as trusted as the daemon.";
 const sbatchArgs = "Further options for sbatch, one an entry; not those that the daemon sets itself.";
+const submissionTimeout = "How long a job may wait for a submission that Slurm keeps refusing; never: no bound.";
 const residence = ["managed", "posix"] as const;
 
 function profileKeys(places: Places) {
@@ -164,6 +173,32 @@ function profileKeys(places: Places) {
     ),
     output_residence: v.optional(is.choice(residence, "managed: outputs are uploaded; posix: they stay."), "managed"),
     log_residence: v.optional(is.choice(residence, "managed: logs are uploaded; posix: they stay."), "managed"),
+    posix_output_dir: v.optional(
+      is.path(
+        places,
+        "Where posix outputs and logs live, in a directory a job; compute nodes must see it. Default: the job directory.",
+      ),
+    ),
+    seal_outputs: v.optional(
+      is.flag("Accepted and not used yet: outputs are hashed on this host, never on the compute node."),
+    ),
+    submission_timeout_seconds: v.optional(is.durationOrNever(submissionTimeout)),
+    claim_timeout_seconds: v.optional(
+      is.durationOrNever(`The same as submission_timeout_seconds. ${submissionTimeout}`),
+    ),
+    execution_timeout_seconds: v.optional(
+      is.durationOrNever("How long a workload may run before it is ended; never: Slurm's time limit alone."),
+      "never",
+    ),
+    requeue: v.optional(is.flag("--requeue: Slurm may run a job again after a node failed. Else --no-requeue."), false),
+    allow_command: v.optional(
+      is.flag("Lets jobs bring parameters.command, in a contained image without container_entrypoint."),
+      false,
+    ),
+    allowed_submitters: v.optional(
+      is.texts("EMX2 users whose jobs are taken, * for any run of characters; left out: everybody's."),
+      ["*"],
+    ),
     max_concurrent_jobs: v.optional(
       is.count(1, "Jobs of this profile at the same time; left out: the worker's limit."),
     ),

@@ -57,7 +57,17 @@ describe("what is refused, and why", () => {
     [{ profile: "partition: a\n    sbatch_args: [-pb]" }, "says the same as the key partition"],
     [{ profile: "allowed_environment: ['A B']" }, "must be the name of a variable"],
     [{ profile: 'prelude: ["a\\eb"]' }, "must not hold control characters"],
-    [{ profile: "requeue: true" }, "is not a key here"],
+    [
+      { profile: "submission_timeout_seconds: 1h\n    claim_timeout_seconds: 1h" },
+      "claim_timeout_seconds: cannot stand beside submission_timeout_seconds",
+    ],
+    [{ profile: "allow_command: true" }, "allow_command: means nothing without sif_image"],
+    [{ profiles: "p/q: {sif_image: a, container_entrypoint: b, allow_command: true}" }, "beside container_entrypoint"],
+    [{ profiles: "p/q: {sif_image: a, isolation: host, allow_command: true}" }, "needs isolation: contained"],
+    [{ profile: "allowed_submitters: jo" }, "must be a list of texts"],
+    [{ profile: "execution_timeout_seconds: soon" }, "must be a duration"],
+    [{ profile: "requeue: yes" }, "must be true or false"],
+    [{ worker: "queue_report_interval_seconds: never" }, "must be a duration"],
     [{ profiles: "p/q: {}" }, "needs sif_image or host_entrypoint"],
     [{ profiles: "p/q: {sif_image: ''}" }, "needs sif_image or host_entrypoint"],
     [{ profiles: "p/q: {sif_image: 'docker://x'}" }, "must be a file"],
@@ -158,8 +168,12 @@ describe("what values come to", () => {
     ["gres: 'gpu:a100:1,lscratch:200'", { gres: "gpu:a100:1,lscratch:200" }],
     ["extra_args: [--exclusive]", { sbatchArgs: ["--exclusive"] }],
     ['prelude: ["module load x\\nulimit -s"]', { prelude: ["module load x\nulimit -s"] }],
-    ["log_residence: posix", { unsupported: "leaves logs in place (posix), which this version cannot do yet" }],
-    ["output_residence: posix", { unsupported: "leaves outputs in place (posix), which this version cannot do yet" }],
+    ["log_residence: posix\n    posix_output_dir: /r", { logResidence: "posix", posixOutputDir: "/r" }],
+    ["submission_timeout_seconds: 2h", { submissionTimeoutMs: 7_200_000 }],
+    ["claim_timeout_seconds: 90", { submissionTimeoutMs: 90_000 }],
+    ["execution_timeout_seconds: never", { executionTimeoutMs: null }],
+    ["requeue: true", { requeue: true }],
+    ["allowed_submitters: [jo, 'lab-*']", { allowedSubmitters: ["jo", "lab-*"] }],
     ["", { workload: { kind: "host", entrypoint: "/bin/true" }, allowedEnvironment: [] }],
   ])("a profile with %s", (text, expected) => {
     expect(profileOf(text)).toMatchObject(expected);
@@ -178,6 +192,17 @@ describe("what values come to", () => {
     const expected = "image" in workload ? { image: join(box.directory, "i.sif") } : workload;
     expect(profiles[0]?.workload).toMatchObject({ kind: "image", ...expected });
     expect(profiles[0]?.allowedEnvironment).toEqual(environment);
+  });
+
+  test("a command of the job's own is for an image that asks for it", () => {
+    const { profiles } = load(box, configText({ profiles: "p/q: {sif_image: i.sif, allow_command: true}" }));
+    expect(profiles[0]?.allowCommand).toBe(true);
+    expect(load(box, configText({ profile: "allow_command: false" })).profiles[0]?.allowCommand).toBe(false);
+  });
+
+  test("a place for what stays, where nothing stays, is accepted with a warning that says where", () => {
+    const { warnings } = load(box, configText({ profile: "posix_output_dir: /results" }));
+    expect(warnings.map(({ path }) => path)).toEqual(['profiles."p/q".posix_output_dir']);
   });
 
   test("Slurm's defaults go to profiles without their own, also not where sbatch_args say it", () => {

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { findConfig, loadConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/errors.ts";
+import { profileDefaults } from "../../../src/job/profile.ts";
 import { configText, load, problemsIn, problemsOf, sandbox } from "./config-file.ts";
 
 const box = sandbox();
@@ -45,6 +46,8 @@ describe("a whole file", () => {
       heartbeatIntervalMs: 120_000,
       maxConcurrentTransfers: 4,
       stateDir: join(box.home, ".local/state/emx2-hpc-daemon"),
+      queueReportIntervalMs: 300_000,
+      heldJobsWaitMs: 86_400_000,
       keepJobDirsMs: 7 * 86_400_000,
       minFreeDiskBytes: 10 * 2 ** 30,
       lostAfterMs: 3_600_000,
@@ -67,10 +70,8 @@ describe("a whole file", () => {
         cpus: 8,
         memory: "64G",
         time: "04:00:00",
-        sbatchArgs: [],
-        prelude: [],
+        ...profileDefaults,
         outputResidence: "posix",
-        logResidence: "managed",
         allowedEnvironment: ["*"],
         unsupported: "runs in an image, which this version does not run yet",
       },
@@ -79,6 +80,7 @@ describe("a whole file", () => {
       command: "apptainer",
       binds: [{ source: "/nfs/data", destination: "/data", writable: false }],
       tmpDir: "/nfs/scratch/emx2-hpc",
+      posixRoots: [],
     });
     expect(config.warnings).toEqual([]);
     expect(config.file).toBe(join(box.directory, "config.yaml"));

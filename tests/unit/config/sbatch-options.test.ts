@@ -53,6 +53,18 @@ describe("entries of sbatch_args", () => {
     expect(sbatchArgFault(entry)).toMatch(/^must not set --/);
   });
 
+  test.each([
+    ["--requeue", "requeue"],
+    ["--no-requeue", "requeue"],
+    ["--output=x", "log_residence"],
+    ["--chdir=x", "apptainer.tmp_dir"],
+    ["--export=ALL", "allowed_environment"],
+    ["--get-user-env", "prelude"],
+    ["--wrap=x", "host_entrypoint"],
+  ])("%s is refused with the key to use instead: %s", (entry, key) => {
+    expect(sbatchArgFault(entry)).toContain(key);
+  });
+
   test.each(["--constraint a100", "a100", "", "-", "--", ":", "-HJx", "-Wx", "-sQ", "--=x"])(
     "%j is not one option",
     (entry) => {
