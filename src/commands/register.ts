@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { defineCommand } from "citty";
 import { systemClock } from "../clock.ts";
 import { clientOf } from "../daemon/connect.ts";
-import { registration } from "../daemon/server-poll.ts";
+import { capabilitiesOf } from "../daemon/server-poll.ts";
 import { exitCodes } from "./exit.ts";
 import { configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
 
@@ -18,12 +18,12 @@ export const register = defineCommand({
     for (const { key, unsupported } of config.profiles) {
       if (unsupported !== undefined) log.warn("profile is not registered", { profile: key, reason: unsupported });
     }
-    const worker = { workerId: config.emx2.workerId, hostname: hostname() };
-    const limits = { maxConcurrentJobs: config.worker.maxConcurrentJobs, perProfile: {} };
-    const { capabilities } = registration({ worker, profiles, limits });
+    const capabilities = capabilitiesOf(profiles, config.worker.maxConcurrentJobs);
     const client = clientOf(config, systemClock, log);
-    await client.register({ hostname: worker.hostname, capabilities }, { signal: signalOf(data) });
-    console.log(`registered ${worker.workerId} at ${config.emx2.baseUrl} with ${capabilities.length} capabilities`);
+    await client.register({ hostname: hostname(), capabilities }, { signal: signalOf(data) });
+    console.log(
+      `registered ${config.emx2.workerId} at ${config.emx2.baseUrl} with ${capabilities.length} capabilities`,
+    );
     for (const { processor, profile } of capabilities) console.log(`  ${processor}/${profile}`);
     return exitCodes.done;
   },

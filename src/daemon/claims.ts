@@ -1,16 +1,17 @@
 /**
- * Claims: which jobs EMX2 has waiting for the profiles here, and which of them are taken now. Each profile is asked about by
- * itself, for little more than could be claimed, so that thousands of other workers' jobs can neither hide ours nor cost much.
+ * Claims: which of the jobs that EMX2 has waiting (`pending.ts`) are taken now. What is ours already, was refused a moment
+ * ago, or comes from somebody whose jobs a profile does not take is left out; `job/admit.ts` chooses among the others.
  */
 import type { Clock } from "../clock.ts";
-import type { Emx2Client, JobFilter, JobList, ListedJob } from "../emx2/client.ts";
-import { concernsAll } from "../emx2/retry.ts";
-import { ApiError } from "../errors.ts";
-import { admit, type Limits, type Offer } from "../job/admit.ts";
+import type { Emx2Client, ListedJob } from "../emx2/client.ts";
+import { admit, type Limits, type Offer, occupancy, profilesFor } from "../job/admit.ts";
+import { allowsSubmitter } from "../job/pattern.ts";
 import type { BackendName, Profile } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
 import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
+import type { Holds } from "./holds.ts";
+import { readPending } from "./pending.ts";
 
 export interface ClaimParts {
   readonly engine: Pick<Engine, "jobs" | "observe">;
@@ -21,57 +22,50 @@ export interface ClaimParts {
   /** Profiles that this version can run, by which jobs are matched. */
   readonly profiles: readonly Profile[];
   readonly limits: Limits;
+  readonly holds: Pick<Holds, "claimable">;
   readonly backend: BackendName;
   jobDir(jobId: JobId): string;
   /** Why nothing new may be claimed now; undefined: it may. */
   blocked(): Promise<string | undefined>;
 }
 
-/** With more profiles than this that have room, one list of everything is fewer requests. */
-const maxAskedProfiles = 10;
-/** Of one profile at least, whatever there is room for. */
+/** Of one profile at least, whatever there is room for: those at the head of a list may be ours already, or refused. */
 const minListedJobs = 100;
-const pageSize = 500;
-/** Of the one list of everything. */
-const maxListedJobs = 5_000;
 /** A job whose claim EMX2 refused (taken, no capacity) is left alone for this long. */
 const refusedPauseMs = 60_000;
+/** Submitters whose jobs are left alone, said at a time. */
+const maxToldSubmitters = 20;
 
 export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promise<void> {
-  const { engine, clock, log, limits } = parts;
+  const { engine, client, clock, log, profiles } = parts;
   const refusedUntil = new Map<JobId, number>();
   const tellBlocked = blockedTeller(log);
   const tellUnreadable = changeTeller((cause) => log.warn("a job in EMX2's list can not be read", { cause }));
-  const tellUnlisted = changeTeller((profile) => log.warn("EMX2 can not list a profile's jobs", { profile }));
+  const tellUnlisted = changeTeller((what) => log.warn("EMX2 can not list the jobs of a profile", { what }));
   const tellTooMany = changeTeller((cause) => log.warn("EMX2 has more jobs waiting than are looked at", { cause }));
+  const tellForeign = changeTeller((whose) => log.info("jobs are left alone: allowed_submitters", { whose }));
 
   return async (signal) => {
     const active = [...engine.jobs.values()].filter((job) => !job.closed).map(({ profileKey }) => profileKey);
-    if (active.length >= limits.maxConcurrentJobs) return;
+    if (active.length >= parts.limits.maxConcurrentJobs) return;
     const reason = await parts.blocked();
     tellBlocked(reason);
     if (reason !== undefined) return;
     const now = clock.wall();
     for (const [jobId, until] of refusedUntil) if (until <= now) refusedUntil.delete(jobId);
 
-    // Those at the head of a list may be ours already, or refused a moment ago.
+    const limits = limitsNow(parts, active);
     const useful = Math.max(minListedJobs, limits.maxConcurrentJobs + refusedUntil.size);
-    const open = withRoom(parts, active);
-    const found =
-      open.length > maxAskedProfiles ? await listAll(parts, signal) : await listEach(parts, open, useful, signal);
+    const found = await readPending(client, withRoom(profiles, active, limits), useful, signal);
     tellUnreadable(found.warnings);
     tellUnlisted(found.unlisted);
     tellTooMany(found.tooMany);
-    const waiting = new Map<JobId, ListedJob>();
-    const offers: Offer[] = [];
-    for (const job of found.jobs) {
-      const profile = matching(open, job);
-      if (!profile || engine.jobs.has(job.id) || refusedUntil.has(job.id)) continue;
-      waiting.set(job.id, job);
-      offers.push({ jobId: job.id, profileKey: profile.key });
-    }
+    const fresh = found.jobs.filter(({ id }) => !engine.jobs.has(id) && !refusedUntil.has(id));
+    const { offers, foreign } = offersOf(parts, fresh);
+    tellForeign([...foreign].slice(0, maxToldSubmitters));
+    const jobs = new Map(fresh.map((job) => [job.id, job]));
     for (const { jobId, profileKey } of admit(offers, active, limits)) {
-      const job = waiting.get(jobId);
+      const job = jobs.get(jobId);
       if (!job) continue;
       refusedUntil.set(jobId, now + refusedPauseMs);
       take(parts, job, profileKey);
@@ -79,63 +73,40 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
   };
 }
 
-interface Found {
-  readonly jobs: readonly ListedJob[];
-  readonly warnings: readonly string[];
-  /** Profiles whose lists EMX2 fails to give. */
-  readonly unlisted: readonly string[];
-  readonly tooMany: readonly string[];
-}
-
-async function listAll({ client }: ClaimParts, signal: AbortSignal): Promise<Found> {
-  const { jobs, warnings, total } = await client.listJobs(
-    { status: "PENDING", pageSize, maxJobs: maxListedJobs },
-    { signal },
-  );
-  const tooMany =
-    total > maxListedJobs ? [`only the first ${maxListedJobs} are read; fewer profiles a worker help`] : [];
-  return { jobs, warnings, unlisted: [], tooMany };
-}
-
-async function listEach(
-  { client }: ClaimParts,
-  profiles: readonly Profile[],
-  maxJobs: number,
-  signal: AbortSignal,
-): Promise<Found> {
-  const lists: JobList[] = [];
-  const failed: { readonly key: string; readonly error: ApiError }[] = [];
-  for (const { key, processor, profile } of profiles) {
-    const filter: JobFilter = { status: "PENDING", processor, profile, pageSize, maxJobs };
-    try {
-      lists.push(await client.listJobs(filter, { signal }));
-    } catch (error) {
-      // What EMX2 can not show of one profile must not stop the others.
-      if (!(error instanceof ApiError) || concernsAll(error)) throw error;
-      failed.push({ key, error });
-    }
+/** A held profile takes nothing, or the one job that tries whether it still is. */
+function limitsNow({ profiles, limits, holds, backend }: ClaimParts, active: readonly string[]): Limits {
+  const occupied = occupancy(active);
+  const perProfile = { ...limits.perProfile };
+  for (const { key } of profiles) {
+    const claimable = holds.claimable(key, backend);
+    if (claimable === "all") continue;
+    const most = (occupied.get(key) ?? 0) + (claimable === "one" ? 1 : 0);
+    perProfile[key] = Math.min(perProfile[key] ?? Number.POSITIVE_INFINITY, most);
   }
-  const [first] = failed;
-  if (first && lists.length === 0) throw first.error;
-  return {
-    jobs: lists.flatMap(({ jobs }) => jobs),
-    warnings: lists.flatMap(({ warnings }) => warnings),
-    unlisted: failed.map(({ key, error }) => `${key} (status ${error.answer.status})`),
-    tooMany: [],
-  };
+  return { ...limits, perProfile };
 }
 
-/** Where two profiles are for the same jobs, the first runs them. */
-function withRoom({ profiles, limits }: ClaimParts, active: readonly string[]): readonly Profile[] {
-  return profiles.filter((profile) => {
-    const limit = limits.perProfile[profile.key] ?? Number.POSITIVE_INFINITY;
-    const occupied = active.filter((key) => key === profile.key).length;
-    return occupied < limit && matching(profiles, profile) === profile;
-  });
+function withRoom(profiles: readonly Profile[], active: readonly string[], { perProfile }: Limits): readonly Profile[] {
+  const occupied = occupancy(active);
+  return profiles.filter(({ key }) => (occupied.get(key) ?? 0) < (perProfile[key] ?? Number.POSITIVE_INFINITY));
 }
 
-function matching(profiles: readonly Profile[], job: Pick<ListedJob, "processor" | "profile">): Profile | undefined {
-  return profiles.find(({ processor, profile }) => processor === job.processor && profile === job.profile);
+/** `foreign`: whose jobs are not taken, and for which profile. */
+function offersOf(
+  { profiles, holds, backend }: ClaimParts,
+  jobs: readonly ListedJob[],
+): { readonly offers: readonly Offer[]; readonly foreign: ReadonlySet<string> } {
+  const isHeld = (key: string) => holds.claimable(key, backend) !== "all";
+  const offers: Offer[] = [];
+  const foreign = new Set<string>();
+  for (const job of jobs) {
+    const able = profilesFor(job, profiles, isHeld);
+    const willing = able.filter(({ allowedSubmitters }) => allowsSubmitter(allowedSubmitters, job.submitUser));
+    const profileKeys = willing.map(({ key }) => key);
+    if (willing.length > 0) offers.push({ jobId: job.id, profileKeys });
+    else for (const { key } of able) foreign.add(`${job.submitUser ?? "nobody"} for ${key}`);
+  }
+  return { offers, foreign };
 }
 
 function take({ engine, clock, backend, worker, jobDir }: ClaimParts, job: ListedJob, profileKey: string): void {

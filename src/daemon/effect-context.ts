@@ -1,5 +1,6 @@
 /** What effects work with: the seams, the configuration they need, and nothing else. */
 import type { JobFiles, Owner } from "../artifacts/job-files.ts";
+import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import type { Clock } from "../clock.ts";
 import type { Emx2Client } from "../emx2/client.ts";
 import type { BackoffLimits } from "../emx2/retry.ts";
@@ -7,6 +8,7 @@ import type { ApptainerSettings, BackendName, Profile } from "../job/profile.ts"
 import type { Journal } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { Holds } from "./holds.ts";
 
 export interface EffectContext {
   readonly clock: Clock;
@@ -16,11 +18,16 @@ export interface EffectContext {
   readonly log: Log;
   readonly owner: Owner;
   readonly apptainer: ApptainerSettings;
+  readonly posixRoots: PosixRoots;
   readonly delays: Delays;
   readonly stderrLinesInReports: number;
   schedulerOf(backend: BackendName): Scheduler;
   /** undefined: the configuration has no such profile any more. */
   profileOf(key: string): Profile | undefined;
+  /** Told how submissions are answered. */
+  readonly holds: Pick<Holds, "refused" | "taken">;
+  /** EMX2 refused a claim since it does not know what this worker can run. */
+  capabilityMissing(): void;
   /** A scheduler command found nobody at home. */
   schedulerDown(backend: BackendName): void;
 }

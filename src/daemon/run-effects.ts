@@ -1,8 +1,11 @@
 /** Effects on the job directory's script and on the scheduler: write, submit, find, cancel, close. */
-
+import { join } from "node:path";
+import { logsDirectory } from "../artifacts/posix-output.ts";
+import { readSources } from "../artifacts/sources-file.ts";
 import { StorageError } from "../errors.ts";
 import type { EffectOf } from "../job/effect.ts";
-import type { Job } from "../job/job.ts";
+import type { InPlace, Job } from "../job/job.ts";
+import type { Profile } from "../job/profile.ts";
 import { runName } from "../job/run.ts";
 import { controlFiles } from "../job/script.ts";
 import { escapeText } from "../log.ts";
@@ -23,23 +26,42 @@ export async function writeScript(
   if (!fresh) return { result: { is: "retry", cause: "EMX2 no longer knows the job" } };
   if (fresh.unreadable !== undefined) return { result: { is: "refused", cause: fresh.unreadable } };
   const { parametersText } = fresh;
-  const script = controlFiles({ jobId: job.id, dir: job.dir, profile, apptainer: context.apptainer, parametersText });
+  const { files, apptainer } = context;
+  const { inPlace, outputBase, made } = staying(job, profile);
+  const based = outputBase === undefined ? {} : { outputBase };
+  const sources = await readSources(files, job.dir);
+  const script = controlFiles({ jobId: job.id, dir: job.dir, ...based, sources, profile, apptainer, parametersText });
   if (script.is === "refused") return { result: script };
-  await context.files.writeControl(job.dir, script.files);
+  const taken = made === undefined ? null : await files.makeOutputBase(made);
+  if (taken?.is === "foreign")
+    return { result: { is: "refused", cause: `${made} is somebody else's (${taken.owner}): move it away` } };
+  await files.placeSources(job.dir, sources, profile.workload.kind === "image" ? "mount points" : "links");
+  await files.writeControl(job.dir, script.files);
   const { attempt } = effect;
   const ref = { jobId: job.id, attempt, name: runName(job.id), dir: job.dir, notBefore: context.clock.wall() };
-  return { result: { is: "ok", value: { parametersHash: script.parametersHash, ref } } };
+  const value = { parametersHash: script.parametersHash, ref, inPlace, ...based };
+  return { result: { is: "ok", value } };
 }
 
-/** A refusal is mended by a person, or by another time of day. */
-const refusedPauseMs = 300_000;
+/** What of the job is to stay where it is, and the directory that is made for it outside of the job directory. */
+function staying(
+  { id, dir }: Job,
+  { outputResidence, logResidence, posixOutputDir }: Profile,
+): { readonly inPlace: InPlace; readonly outputBase?: string; readonly made?: string } {
+  const outputs = outputResidence === "posix";
+  const base = posixOutputDir === undefined ? dir : join(posixOutputDir, id);
+  const inPlace = { outputs, ...(logResidence === "posix" ? { logs: join(base, logsDirectory) } : {}) };
+  if (base === dir || (!outputs && inPlace.logs === undefined)) return { inPlace };
+  return { inPlace, made: base, ...(outputs ? { outputBase: base } : {}) };
+}
+
 /** A limit passes when jobs end, a partition opens when its maintenance does. */
 const busyPauseMs = 60_000;
 
 export async function submit(
   job: Job,
   effect: EffectOf<"Submit">,
-  context: Pick<EffectContext, "files" | "profileOf" | "schedulerOf" | "schedulerDown" | "log">,
+  context: Pick<EffectContext, "files" | "profileOf" | "schedulerOf" | "schedulerDown" | "holds">,
   signal: AbortSignal,
 ): Promise<Ending<"Submit">> {
   const profile = context.profileOf(job.profileKey);
@@ -51,18 +73,14 @@ export async function submit(
   const answer = await context.schedulerOf(job.backend).submit(effect.ref, profile, signal);
   switch (answer.is) {
     case "submitted":
+      context.holds.taken(job);
       return { result: { is: "ok", value: { schedulerId: answer.schedulerId } } };
     case "refused":
-      // The operator's options, not the job's fault: it waits, and the log says once what was refused.
-      if (!job.waits.run)
-        context.log.error("the scheduler refused the submission; it is tried again every few minutes", {
-          jobId: job.id,
-          profile: job.profileKey,
-          cause: answer.cause,
-        });
-      return { result: { is: "retry", cause: answer.cause, afterMs: refusedPauseMs } };
+      // The operator's options, not the job's fault: it is tried again soon, and waits once its profile is held.
+      context.holds.refused(job, answer.cause);
+      return { result: { is: "retry", cause: answer.cause, answered: true } };
     case "busy":
-      return { result: { is: "retry", cause: answer.cause, afterMs: busyPauseMs } };
+      return { result: { is: "retry", cause: answer.cause, afterMs: busyPauseMs, answered: true } };
     case "unavailable":
       return { result: unavailable(context, job, answer.cause) };
     case "doubt":
@@ -79,6 +97,7 @@ export async function findRun(
   const answer = await context.schedulerOf(job.backend).find(effect.ref, signal);
   if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };
   const schedulerId = answer.is === "found" ? answer.schedulerId : null;
+  if (schedulerId !== null) context.holds.taken(job);
   return { result: { is: "ok", value: { schedulerId } } };
 }
 

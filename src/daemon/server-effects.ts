@@ -1,5 +1,6 @@
 /** Effects that ask EMX2 about a job itself: claim, read, report. */
 import type { Call } from "../emx2/client.ts";
+import { ApiError } from "../errors.ts";
 import type { EffectOf } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { EffectContext } from "./effect-context.ts";
@@ -13,10 +14,22 @@ export function callFor(job: Job, signal: AbortSignal): Call {
 export async function claimJob(
   job: Job,
   _effect: EffectOf<"ClaimJob">,
-  { client }: EffectContext,
+  { client, capabilityMissing }: Pick<EffectContext, "client" | "capabilityMissing">,
   signal: AbortSignal,
 ): Promise<Ending<"ClaimJob">> {
-  return { result: { is: "ok", value: { job: await client.claim(job.id, callFor(job, signal)) } } };
+  try {
+    return { result: { is: "ok", value: { job: await client.claim(job.id, callFor(job, signal)) } } };
+  } catch (error) {
+    if (lacksCapability(error)) capabilityMissing();
+    throw error;
+  }
+}
+
+/** As 2026-05 says it where it was restored from a backup, and knows an older registration of this worker's. */
+function lacksCapability(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return false;
+  const { status, detail = "" } = error.answer;
+  return status === 409 && detail.includes("does not have a registered capability");
 }
 
 export async function readJob(

@@ -4,6 +4,7 @@
  */
 import type { Capability } from "../emx2/client.ts";
 import { ApiError, NetworkError } from "../errors.ts";
+import type { Profile } from "../job/profile.ts";
 import { type ClaimParts, createClaims } from "./claims.ts";
 import type { Loop } from "./loop.ts";
 import { isNews } from "./news.ts";
@@ -18,74 +19,91 @@ export interface ServerPoll extends Loop {
   readonly registered: boolean;
   /** EMX2 has forgotten this worker: register before anything else. */
   forgotten(): void;
+  /** EMX2 knows the worker and not what it can run: register, unless that was done for the same reason a while ago. */
+  capabilityMissing(): void;
   /** Looks after the jobs that are ours, and claims nothing. */
   watch(signal: AbortSignal): Promise<void>;
   /** False since the last tick could not be completed. */
   readonly reachable: boolean;
 }
 
+/** A server that goes on refusing claims after a registration is not told more by another. */
+const capabilityPauseMs = 600_000;
+
 export function createServerPoll(parts: ServerPollParts): ServerPoll {
-  let registered = false;
+  const { client, clock, log } = parts;
+  /** The capabilities that EMX2 was last told; undefined: it has to be told. */
+  let registered: string | undefined;
+  let missedAt = Number.NEGATIVE_INFINITY;
   /** Cycles in a row that failed. */
   let failures = 0;
   const watch = createWatch(parts);
   const claim = createClaims(parts);
 
+  const register = async (signal: AbortSignal) => {
+    const { workerId, hostname } = parts.worker;
+    const capabilities = capabilitiesNow(parts);
+    const text = JSON.stringify(capabilities);
+    if (text === registered) return;
+    await client.register({ hostname, capabilities }, { signal });
+    const held = parts.profiles.length - capabilities.length;
+    log.info("registered at EMX2", { workerId, profiles: capabilities.length, ...(held > 0 ? { held } : {}) });
+    registered = text;
+  };
+
   const cycle = async (signal: AbortSignal) => {
     await watch(signal);
-    if (!registered) {
-      await parts.client.register(registration(parts), { signal });
-      parts.log.info("registered at EMX2", { workerId: parts.worker.workerId, profiles: parts.profiles.length });
-      registered = true;
-    }
+    await register(signal);
     await claim(signal);
   };
 
   const attempt = async (work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => {
     try {
       await work(signal);
-      if (failures > 0) parts.log.info("EMX2 answers again");
+      if (failures > 0) log.info("EMX2 answers again");
       failures = 0;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError || error instanceof NetworkError)) throw error;
       failures += 1;
       const fields = { cause: error.message, failures };
-      if (isNews(failures))
-        parts.log.warn("EMX2 can not be asked now; running jobs go on, nothing new is claimed", fields);
-      else parts.log.debug("EMX2 still can not be asked", fields);
+      if (isNews(failures)) log.warn("EMX2 can not be asked now; running jobs go on, nothing new is claimed", fields);
+      else log.debug("EMX2 still can not be asked", fields);
     }
   };
 
   return {
     intervalMs: parts.intervalMs,
     get registered() {
-      return registered;
+      return registered !== undefined;
     },
     get reachable() {
       return failures === 0;
     },
     forgotten() {
-      registered = false;
+      registered = undefined;
+    },
+    capabilityMissing() {
+      if (clock.mono() - missedAt < capabilityPauseMs) return;
+      missedAt = clock.mono();
+      registered = undefined;
+      log.warn("EMX2 does not know any more what this worker can run: it is registered again");
     },
     tick: (signal) => attempt(cycle, signal),
     watch: (signal) => attempt(watch, signal),
   };
 }
 
-export function registration(parts: Pick<ServerPollParts, "worker" | "profiles" | "limits">): {
-  readonly hostname: string;
-  readonly capabilities: readonly Capability[];
-} {
-  const { profiles, limits, worker } = parts;
-  return {
-    hostname: worker.hostname,
-    // EMX2 counts all of a worker's jobs against each capability, so each gets the worker's own limit; a profile's own
-    // limit is held here.
-    capabilities: profiles.map(({ processor, profile }) => ({
-      processor,
-      profile,
-      maxConcurrentJobs: limits.maxConcurrentJobs,
-    })),
-  };
+/** Those of profiles that are held are left out, so that EMX2 does not count on them; the list may be empty. */
+function capabilitiesNow({ profiles, holds, backend, limits }: ServerPollParts): readonly Capability[] {
+  const able = profiles.filter(({ key }) => holds.claimable(key, backend) !== "none");
+  return capabilitiesOf(able, limits.maxConcurrentJobs);
+}
+
+/**
+ * EMX2 counts all of a worker's jobs against each capability, so each gets the worker's own limit; a profile's own limit is
+ * held here.
+ */
+export function capabilitiesOf(profiles: readonly Profile[], maxConcurrentJobs: number): readonly Capability[] {
+  return profiles.map(({ processor, profile }) => ({ processor, profile, maxConcurrentJobs }));
 }

@@ -4,10 +4,10 @@
  * is read by itself; and one that EMX2 does not know is believed gone only when it is asked again and says so again.
  */
 import type { Clock } from "../clock.ts";
-import type { Emx2Client, ListedJob } from "../emx2/client.ts";
+import type { Emx2Client } from "../emx2/client.ts";
 import { concernsAll } from "../emx2/retry.ts";
 import { ApiError } from "../errors.ts";
-import type { Job } from "../job/job.ts";
+import type { Job, ServerJob } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
 import type { JobStatus } from "../job/status.ts";
 import type { Log } from "../log.ts";
@@ -24,6 +24,7 @@ const pageSize = 500;
 /** Of one status, in one look. */
 const maxListedJobs = 5_000;
 const liveStatuses: readonly JobStatus[] = ["CLAIMED", "SUBMITTED", "STARTED"];
+type Seen = Omit<ServerJob, "parametersText">;
 /** Between two questions about a job that EMX2 does not know: a redeploy may be under way. */
 const secondLookMs = 2_000;
 /** Then a list is worth a try again, however long it was. */
@@ -34,7 +35,7 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
   const failing = new Set<JobId>();
   const totals = createTotals(clock);
 
-  const saw = (id: JobId, job: ListedJob | null) => {
+  const saw = (id: JobId, job: Seen | null) => {
     if (failing.delete(id)) log.info("the job can be read at EMX2 again", { jobId: id });
     engine.observe(id, { kind: "ServerSaw", at: clock.wall(), job });
   };
@@ -97,7 +98,7 @@ function createTotals(clock: Clock) {
 }
 
 /** Parameters stay at EMX2 until the script is written: neither journal nor memory holds them. */
-function withoutParameters(job: Awaited<ReturnType<Emx2Client["readJob"]>>): ListedJob | null {
+function withoutParameters(job: Awaited<ReturnType<Emx2Client["readJob"]>>): Seen | null {
   if (job === null) return null;
   const { parametersText: _left, ...listed } = job;
   return listed;

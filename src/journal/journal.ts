@@ -14,7 +14,7 @@ import type { Effect, FileRole, FileRow, JobEvent, Result } from "../job/effect.
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
 import { excerptOf } from "./excerpt.ts";
-import { openDatabase, readMeta } from "./schema.ts";
+import { openDatabase, readMeta, writeMeta } from "./schema.ts";
 import { stateError } from "./state-error.ts";
 import { Tables } from "./tables.ts";
 
@@ -39,6 +39,9 @@ export interface InDoubt {
   readonly effectId: string;
   readonly effect: Effect;
 }
+
+/** Beside these, `meta` holds the journal's own keys. */
+export type KeptName = "holds";
 
 interface JournalOptions {
   readonly clock: Clock;
@@ -109,6 +112,15 @@ export class Journal {
   /** Removes the job, its effects and its files. Its events stay until they are pruned. */
   forget(jobId: JobId): void {
     this.#commit(this.#pending, () => this.#tables.forget(jobId));
+  }
+
+  /** What is to be known of all jobs together, by the name of whoever keeps it; null: nothing was kept. */
+  kept(name: KeptName): string | null {
+    return this.#guarded(() => readMeta(this.#database, name));
+  }
+
+  keep(name: KeptName, text: string): void {
+    this.#commit(this.#pending, () => writeMeta(this.#database, name, text));
   }
 
   /** Writes the lossy records that wait. */

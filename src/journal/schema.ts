@@ -110,6 +110,6 @@ function versionOf(database: Database, path: string): number {
   return found;
 }
 
-function writeMeta(database: Database, key: string, value: string): void {
+export function writeMeta(database: Database, key: string, value: string): void {
   database.query("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").run(key, value);
 }

@@ -8,6 +8,7 @@ import { effectTable } from "../../../src/daemon/effects.ts";
 import { closeRun, submit, writeScript } from "../../../src/daemon/run-effects.ts";
 import { createSchedulers } from "../../../src/daemon/schedulers.ts";
 import { createClient } from "../../../src/emx2/client.ts";
+import type { Job } from "../../../src/job/job.ts";
 import { outcomeNeverSubmitted } from "../../../src/job/run.ts";
 import type { Log } from "../../../src/log.ts";
 import { createSlurm } from "../../../src/scheduler/slurm.ts";
@@ -59,11 +60,15 @@ describe("Submit", () => {
       mkdirSync(join(dir, ".emx2"), { recursive: true });
       if (removed) rmSync(dir, { recursive: true });
       let isDown = false;
+      const told: string[] = [];
       const scheduler = createSlurm({ clock: systemClock, binDir, env: process.env, user: "jo" });
       const context = {
         files: createJobDirectory({ clock: systemClock, state, log: recordingLog([]) }),
-        log: recordingLog([]),
         profileOf: () => hostProfile,
+        holds: {
+          refused: (_job: Job, cause: string) => void told.push(`refused ${cause}`),
+          taken: () => void told.push("taken"),
+        },
         schedulerOf: () => scheduler,
         schedulerDown: () => {
           isDown = true;
@@ -71,7 +76,7 @@ describe("Submit", () => {
       };
       const effect = { kind: "Submit", ref: { ...ref, dir } } as const;
       const { result } = await submit(play(toTracked.slice(0, -1)), effect, context, never);
-      return { result, isDown };
+      return { result, isDown, told };
     } finally {
       rmSync(base, { recursive: true, force: true });
     }
@@ -81,8 +86,18 @@ describe("Submit", () => {
     "QOSMaxSubmitJobPerUserLimit",
     "Batch job submission failed: Required partition not available (inactive or drain)",
   ])("held up by %s waits a minute and holds up no other", async (words) => {
-    const { result, isDown } = await submitted(words);
-    expect(result).toMatchObject({ is: "retry", cause: expect.stringContaining(words), afterMs: 60_000 });
+    const { result, isDown, told } = await submitted(words);
+    const waits = { is: "retry", cause: expect.stringContaining(words), afterMs: 60_000, answered: true };
+    expect(result).toMatchObject(waits);
+    expect(isDown).toBe(false);
+    expect(told).toEqual([]);
+  });
+
+  test("refused for its options counts for its profile, and is tried again", async () => {
+    const words = "Batch job submission failed: Invalid account or account/partition combination specified";
+    const { result, isDown, told } = await submitted(words);
+    expect(result).toEqual({ is: "retry", cause: expect.stringContaining(words), answered: true });
+    expect(told).toEqual([expect.stringContaining(words)]);
     expect(isDown).toBe(false);
   });
 

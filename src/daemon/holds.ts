@@ -1,0 +1,171 @@
+/**
+ * Held profiles. A submission that is refused for the operator's options is not the job's fault: three of a profile in a
+ * row hold it. Then nothing is claimed for it and its jobs here wait, but for one that is submitted at growing intervals to
+ * see whether it still is so; the first submission that is taken ends the hold. All of it is kept in the journal, so that
+ * neither a restart nor a `once` from cron begins to count again.
+ */
+import type { Clock } from "../clock.ts";
+import { sha256Hex } from "../emx2/signature.ts";
+import type { Held } from "../job/decide.ts";
+import type { Job } from "../job/job.ts";
+import type { BackendName, Profile } from "../job/profile.ts";
+import type { JobId } from "../job/run.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { Log } from "../log.ts";
+
+export interface HoldsParts {
+  readonly clock: Clock;
+  readonly journal: Pick<Journal, "keep" | "kept">;
+  readonly log: Log;
+  /** Every configured profile. */
+  readonly profiles: readonly Profile[];
+  jobs(): ReadonlyMap<JobId, Job>;
+  /** The hold of this profile has begun, moved its probe, or ended: its jobs want another look. */
+  changed(profileKey: string): void;
+}
+
+/** What is known of a profile whose last submissions were refused. */
+export interface Refusals {
+  readonly profileKey: string;
+  readonly backend: BackendName;
+  /** In a row, over all its jobs. */
+  readonly count: number;
+  readonly cause: string;
+  /** Of the profile as it was then. */
+  readonly sha256: string;
+  readonly hold?: {
+    readonly since: number;
+    /** How many probes were refused. */
+    readonly probes: number;
+    readonly nextProbeAt: number;
+  };
+}
+
+export interface Holds {
+  /** The scheduler refused the job's submission. */
+  refused(job: Job, cause: string): void;
+  /** The scheduler took the job's submission. */
+  taken(job: Job): void;
+  heldOf(job: Job): Held | undefined;
+  /** `one`: the profile is held, and no job that could try it is here. */
+  claimable(profileKey: string, backend: BackendName): "all" | "one" | "none";
+  /** The profiles that are held. */
+  list(): readonly Refusals[];
+}
+
+const refusalsToHold = 3;
+/** Between a refusal and the next probe; it doubles. */
+const firstProbeMs = 300_000;
+const longestProbeMs = 3_600_000;
+
+export function createHolds(parts: HoldsParts): Holds {
+  const { clock, journal, log, changed } = parts;
+  const known = new Map(recall(parts).map((refusals) => [nameOf(refusals), refusals]));
+
+  const set = (name: string, refusals: Refusals | undefined) => {
+    if (refusals) known.set(name, refusals);
+    else known.delete(name);
+    journal.keep("holds", JSON.stringify([...known.values()]));
+  };
+  const holdOf = (job: Pick<Job, "backend" | "profileKey">) => known.get(nameOf(job))?.hold;
+  /** The oldest job that could be submitted; one that is being submitted is not overtaken. */
+  const probeOf = (of: Pick<Job, "backend" | "profileKey">) => {
+    const ready = [...parts.jobs().values()].filter((job) => isOf(job, of) && isReady(job));
+    return ready.find(({ run }) => run.stage === "submitting") ?? ready[0];
+  };
+
+  return {
+    refused(job, cause) {
+      const name = nameOf(job);
+      const { count = 0, hold } = known.get(name) ?? {};
+      const { profileKey, backend } = job;
+      const refusals = { profileKey, backend, count: count + 1, cause, sha256: digest(parts, profileKey) };
+      const now = clock.wall();
+      if (refusals.count < refusalsToHold) {
+        set(name, refusals);
+        return;
+      }
+      // Those that were under way when the hold began are no probes.
+      const isProbe = hold !== undefined && now >= hold.nextProbeAt;
+      const probes = (hold?.probes ?? 0) + (isProbe ? 1 : 0);
+      const pauseMs = Math.min(longestProbeMs, firstProbeMs * 2 ** probes);
+      const nextProbeAt = hold && !isProbe ? hold.nextProbeAt : now + pauseMs;
+      set(name, { ...refusals, hold: { since: hold?.since ?? now, probes, nextProbeAt } });
+      if (!hold) log.error(heldMessage, { profile: profileKey, refusals: refusals.count, cause });
+      changed(profileKey);
+    },
+
+    taken(job) {
+      const refusals = known.get(nameOf(job));
+      if (!refusals) return;
+      set(nameOf(job), undefined);
+      if (!refusals.hold) return;
+      const fields = { profile: job.profileKey, refusals: refusals.count };
+      log.info("a submission was taken: the profile is no longer held", fields);
+      changed(job.profileKey);
+    },
+
+    heldOf(job) {
+      const hold = holdOf(job);
+      if (!hold) return undefined;
+      const { cause = "" } = known.get(nameOf(job)) ?? {};
+      const now = clock.wall();
+      const probe = now >= hold.nextProbeAt && probeOf(job)?.id === job.id;
+      // While another job is the probe, this one looks again when there may be another to choose.
+      const nextProbeAt = probe || now < hold.nextProbeAt ? hold.nextProbeAt : now + firstProbeMs;
+      return { since: hold.since, cause, probe, nextProbeAt };
+    },
+
+    claimable(profileKey, backend) {
+      const hold = holdOf({ profileKey, backend });
+      if (!hold) return "all";
+      if (clock.wall() < hold.nextProbeAt) return "none";
+      const isHere = (job: Job) => isOf(job, { profileKey, backend }) && isOnItsWay(job);
+      return [...parts.jobs().values()].some(isHere) ? "none" : "one";
+    },
+
+    list: () => [...known.values()].filter(({ hold }) => hold !== undefined),
+  };
+}
+
+const heldMessage =
+  "the profile is held: the scheduler refuses its submissions, and nothing more is claimed for it. Mend its options or what they name, and restart; one job tries again every few minutes";
+
+/** A job stays with its backend, and what Slurm refuses says nothing of another. */
+function nameOf({ backend, profileKey }: Pick<Job, "backend" | "profileKey">): string {
+  return `${backend} ${profileKey}`;
+}
+
+function isOf(job: Job, { backend, profileKey }: Pick<Job, "backend" | "profileKey">): boolean {
+  return job.backend === backend && job.profileKey === profileKey;
+}
+
+/** On its way to its submission, or in it. */
+function isOnItsWay({ closed, stop, claim, run }: Job): boolean {
+  if (closed || stop || claim.stage === "refused") return false;
+  return run.stage === "none" || run.stage === "written" || run.stage === "submitting";
+}
+
+function isReady(job: Job): boolean {
+  return isOnItsWay(job) && job.run.stage !== "none";
+}
+
+/** A profile that is gone is forgotten; one that was changed may be mended, and is tried at once. */
+function recall({ journal, clock, profiles }: HoldsParts): Refusals[] {
+  const stored = JSON.parse(journal.kept("holds") ?? "[]") as readonly Refusals[];
+  const now = clock.wall();
+  return stored
+    .filter(({ profileKey }) => profiles.some(({ key }) => key === profileKey))
+    .flatMap((refusals) => {
+      const { profileKey, sha256, hold } = refusals;
+      const isSame = digest({ profiles }, profileKey) === sha256;
+      if (!hold) return isSame ? [refusals] : [];
+      // Written by a clock that was ahead of this one: no pause is longer than the longest.
+      const nextProbeAt = isSame ? Math.min(hold.nextProbeAt, now + longestProbeMs) : now;
+      return [{ ...refusals, hold: { ...hold, nextProbeAt } }];
+    });
+}
+
+function digest({ profiles }: Pick<HoldsParts, "profiles">, profileKey: string): string {
+  return sha256Hex(JSON.stringify(profiles.find(({ key }) => key === profileKey) ?? null));
+}
