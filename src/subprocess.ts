@@ -121,10 +121,15 @@ function spawn(argv: readonly string[], { env, cwd, stdin }: RunOptions): Child 
       detached: true,
     });
   } catch (error) {
-    const code = errnoOf(error);
+    const code = errnoOf(error) ?? notOnPath(error);
     if (code === undefined) throw error;
     return code;
   }
+}
+
+/** Of a name that PATH does not lead to, Bun (1.4.5) says ENOENT without a system call. */
+function notOnPath(error: unknown): "ENOENT" | undefined {
+  return error instanceof Error && "code" in error && error.code === "ENOENT" ? "ENOENT" : undefined;
 }
 
 function firstOf(

@@ -1,19 +1,23 @@
 /** `check`: what works and what does not, a line an item, with the fix. Exit 1 if anything failed. */
+import { homedir } from "node:os";
 import { defineCommand } from "citty";
 import { systemClock } from "../clock.ts";
+import { loadWhole } from "../config/load.ts";
 import { type CheckItem, checks } from "../daemon/checks.ts";
 import { checkLine, colorsOf } from "../view/lines.ts";
 import { exitCodes } from "./exit.ts";
-import { configFor, globals, logFor, signalOf } from "./globals.ts";
+import { globals, logFor, signalOf } from "./globals.ts";
 
 export const check = defineCommand({
   meta: { name: "check", description: "check configuration, Slurm and EMX2; changes nothing" },
   args: { ...globals, json: { type: "boolean", description: "print the items as JSON" } },
   async run({ args, data }) {
     const log = logFor(args, true);
-    const config = configFor(args);
+    const { config: path } = args;
+    const { config, written } = loadWhole({ ...(path !== undefined && { path }), env: process.env, home: homedir() });
     const items: CheckItem[] = [];
-    for await (const item of checks({ config, clock: systemClock, log, signal: signalOf(data) })) {
+    const parts = { config, written, clock: systemClock, log, signal: signalOf(data) };
+    for await (const item of checks(parts)) {
       items.push(item);
       if (!args.json) console.log(checkLine(item, colorsOf(process.stdout)));
     }

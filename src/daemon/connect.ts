@@ -2,13 +2,18 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { createClient, type Emx2Client } from "../emx2/client.ts";
+import { createClient, type Emx2Client, type Emx2Options } from "../emx2/client.ts";
 import { ConfigError, isSystemError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { createSecretReader } from "./secret-reader.ts";
 
-/** Throws ConfigError where the secret or the authorities can not be used. */
-export function clientOf(config: Pick<Config, "emx2" | "file">, clock: Clock, log: Log): Emx2Client {
+/** Throws ConfigError where the secret or the authorities can not be used. `own`: what the caller wants otherwise. */
+export function clientOf(
+  config: Pick<Config, "emx2" | "file">,
+  clock: Clock,
+  log: Log,
+  own: Pick<Emx2Options, "fetch" | "idleTimeoutMs" | "onClockOffset"> = {},
+): Emx2Client {
   const { baseUrl, workerId, authMode, caFile } = config.emx2;
   let told: number | undefined;
   return createClient({
@@ -25,6 +30,7 @@ export function clientOf(config: Pick<Config, "emx2" | "file">, clock: Clock, lo
       told = offsetS;
       log.error("this host's clock and EMX2's differ; set this host's clock (chrony, ntpd)", { offsetS });
     },
+    ...own,
   });
 }
 

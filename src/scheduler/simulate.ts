@@ -71,7 +71,9 @@ function take(run: RunRef): void {
 
 /** What the workload and, after it, `job.sh` write. */
 function finish(run: RunRef, nowS: number): void {
-  const output = join(run.dir, outputDirectory(run.attempt, 0));
+  const elsewhere = control(run, "output-base");
+  const base = existsSync(elsewhere) ? readFileSync(elsewhere, "utf8").trimEnd() : run.dir;
+  const output = join(base, outputDirectory(run.attempt, 0));
   mkdirSync(output, { recursive: true });
   const line = `SIMULATED: no program ran for job ${run.jobId}\n`;
   writeWhole(join(output, "SIMULATED.txt"), line);

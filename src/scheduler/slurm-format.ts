@@ -41,6 +41,11 @@ export function queryEnvironment(env: Readonly<Record<string, string | undefined
  * is joined to the directory before `%` is expanded in both.
  */
 export function sbatchArgv(run: RunRef, profile: Profile): string[] {
+  return [...sbatchOptions(run, profile), `${run.dir}/.emx2/job.sh`, run.dir, run.attempt];
+}
+
+/** What sbatch is called with, up to the script. */
+export function sbatchOptions(run: RunRef, profile: Profile): string[] {
   const logs = `${patternOf(run.dir)}/.emx2/slurm-%j`;
   return [
     "sbatch",
@@ -48,14 +53,11 @@ export function sbatchArgv(run: RunRef, profile: Profile): string[] {
     ...profileOptions(profile),
     ...profile.sbatchArgs,
     `--job-name=${run.name}`,
-    "--no-requeue",
+    profile.requeue ? "--requeue" : "--no-requeue",
     "--open-mode=append",
     `--chdir=${run.dir}`,
     `--output=${logs}.out`,
     `--error=${logs}.err`,
-    `${run.dir}/.emx2/job.sh`,
-    run.dir,
-    run.attempt,
   ];
 }
 

@@ -2,7 +2,7 @@
  * Slurm's commands for tests: small sh programs that behave as the real ones do where the daemon looks, with their state in
  * a directory. They find it by their own path, since sbatch's environment is clean.
  *
- *   <dir>/bin/{sbatch,squeue,sacct,scancel}      what goes on PATH, or into bin_dir
+ *   <dir>/bin/{sbatch,squeue,sacct,scancel,scontrol,sinfo}   what goes on PATH, or into bin_dir
  *   <dir>/calls.log                              a line a call: program, then its arguments
  *   <dir>/jobs/ID.{script,job,start,cancel,end}  one job
  *
@@ -12,12 +12,16 @@
  *   hang-PROGRAM        holds: seconds
  *   hang-after-sbatch   the same, when the job has been submitted
  *   hold                jobs stay PENDING
+ *   show                what squeue shows of every job that has not ended: its state, and the reason
  *   forget              squeue knows no finished job any more
+ *   version-PROGRAM     what it prints for --version
+ *   ping, config        what scontrol says to `ping` and `show config`
+ *   partitions          what sinfo says
  */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const programs = ["sbatch", "squeue", "sacct", "scancel"] as const;
+const programs = ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"] as const;
 export type FakeProgram = (typeof programs)[number];
 
 /** Installs the programs below `dir` and returns the directory to look them up in. */

@@ -17,6 +17,7 @@ END {
     if (count > 0 && !(id in key) && !(name[id] in key)) continue
     if (forget && id in state) continue
     word = id in state ? state[id] : id in started ? "RUNNING" : "PENDING"
+    if (shown != "" && !(id in state)) word = shown
     if (word == "CANCELLED" && !squeue) word = "CANCELLED by " uid
     until = id in ended ? ended[id] : now
     seconds = id in started ? until - started[id] : 0
@@ -34,6 +35,7 @@ function value(what, id, word, seconds) {
   if (what == "Elapsed") return sprintf("%02d:%02d:%02d", seconds / 3600, seconds % 3600 / 60, seconds % 60)
   if (what == "%N") return id in started ? "fake-node" : ""
   if (what == "NodeList") return id in started ? "fake-node" : "None assigned"
+  if (what == "%r" && because != "" && word == shown) return because
   if (what == "%r") return word == "FAILED" ? "NonZeroExitCode" : word == "PENDING" ? "Priority" : "None"
   if (what == "Reason") return "None"
   if (what == "ExitCode") return (code[id] + 0) ":" (sig[id] + 0)

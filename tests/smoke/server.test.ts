@@ -80,7 +80,9 @@ test(
     expect(exitCode).toBe(0);
     expect(stage.requests.filter((request) => !request.startsWith("GET "))).toEqual([]);
     expect(stage.requests.length).toBeGreaterThan(0);
-    expect(callsOf(stage.slurmDir).filter((call) => /^(sbatch|scancel) (?!--version|-V)/.test(call))).toEqual([]);
+    expect(callsOf(stage.slurmDir).filter((call) => /^(sbatch|scancel) (?!--version|--test-only)/.test(call))).toEqual(
+      [],
+    );
     const after = readdirSync(stage.dir, { recursive: true }).filter((name) => !String(name).startsWith("slurm"));
     expect(after).toEqual(before);
     expect(existsSync(stage.stateDir)).toBe(false);
@@ -103,7 +105,7 @@ test(
 
 const failing: readonly (readonly [string, string, (stage: Stage) => unknown])[] = [
   ["EMX2 away", "EMX2", (stage) => stage.disconnect()],
-  ["a wrong secret", "EMX2", (stage) => revokeWorkerCredential(stage.state, stage.workerId)],
+  ["a wrong secret", "authentication", (stage) => revokeWorkerCredential(stage.state, stage.workerId)],
   ["the HPC API switched off", "EMX2", (stage) => Object.assign(stage.state.settings, { hpcEnabled: false })],
 ];
 

@@ -49,6 +49,7 @@ describe("run", () => {
     const missing = await run(["/no/such/squeue"], options);
     expect(missing).toMatchObject({ exitCode: null, spawnError: "ENOENT" });
     expect(failureLine(missing)).toBe("squeue: not found");
+    expect(await run(["no-such-squeue"], options)).toMatchObject({ exitCode: null, spawnError: "ENOENT" });
     const locked = join(dir, "locked");
     writeFileSync(locked, "");
     chmodSync(locked, 0o600);

@@ -17,7 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
-import type { Profile } from "../../../src/job/profile.ts";
+import { type Profile, profileDefaults } from "../../../src/job/profile.ts";
 import { type RunRef, runName, type SchedulerRow } from "../../../src/job/run.ts";
 import { controlFiles } from "../../../src/job/script.ts";
 import type { Scheduler } from "../../../src/scheduler/scheduler.ts";
@@ -33,7 +33,7 @@ export interface Subject {
 
 export const hostProfile: Profile = {
   ...{ key: "shell:p", processor: "shell", profile: "p", workload: { kind: "host", entrypoint: "sh" } },
-  ...{ sbatchArgs: [], prelude: [], outputResidence: "managed", logResidence: "managed", allowedEnvironment: ["*"] },
+  ...{ ...profileDefaults, allowedEnvironment: ["*"] },
 };
 
 const never = new AbortController().signal;

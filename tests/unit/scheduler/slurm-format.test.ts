@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { SchedulerOutputError } from "../../../src/errors.ts";
-import type { Profile } from "../../../src/job/profile.ts";
+import { type Profile, profileDefaults } from "../../../src/job/profile.ts";
 import type { RunRef } from "../../../src/job/run.ts";
 import {
   parseRows,
@@ -17,7 +17,7 @@ import { transcript, transcriptsOf } from "./transcript.ts";
 const run: RunRef = { jobId: "j1", attempt: "a1", name: "emx2-j1", dir: "/jobs/j1", notBefore: 0 };
 const bare: Profile = {
   ...{ key: "p", processor: "p", profile: "", workload: { kind: "host", entrypoint: "/bin/true" } },
-  ...{ sbatchArgs: [], prelude: [], outputResidence: "managed", logResidence: "managed", allowedEnvironment: [] },
+  ...{ ...profileDefaults, allowedEnvironment: [] },
 };
 
 describe("sbatchArgv", () => {
@@ -46,6 +46,11 @@ describe("sbatchArgv", () => {
   ];
   test.each(cases)("%s", (_, profile, options) => {
     expect(sbatchArgv(run, { ...bare, ...profile })).toEqual([...head, ...options, ...tail]);
+  });
+
+  test("a profile that allows a requeue says so, and does not say the opposite", () => {
+    const argv = sbatchArgv(run, { ...bare, requeue: true });
+    expect(argv.filter((option) => option.endsWith("requeue"))).toEqual(["--requeue"]);
   });
 
   test("a percent sign in the directory is doubled in log patterns and nowhere else", () => {

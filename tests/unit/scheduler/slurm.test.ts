@@ -4,7 +4,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
-import type { Profile } from "../../../src/job/profile.ts";
+import { type Profile, profileDefaults } from "../../../src/job/profile.ts";
 import { type RunRef, runName } from "../../../src/job/run.ts";
 import type { Scheduler } from "../../../src/scheduler/scheduler.ts";
 import { createSlurm, type SlurmOptions } from "../../../src/scheduler/slurm.ts";
@@ -17,7 +17,7 @@ const user = "jo";
 const never = new AbortController().signal;
 const profile: Profile = {
   ...{ key: "p", processor: "p", profile: "", workload: { kind: "host", entrypoint: "true" } },
-  ...{ sbatchArgs: [], prelude: [], outputResidence: "managed", logResidence: "managed", allowedEnvironment: [] },
+  ...{ ...profileDefaults, allowedEnvironment: [] },
 };
 
 let dir = "";

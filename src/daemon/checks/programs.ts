@@ -1,0 +1,151 @@
+/**
+ * What profiles run: host programs, Apptainer and its images, looked at from this host. A name, or what only a prelude or the
+ * compute nodes provide, can not be judged from here, and is a warning.
+ */
+import { constants } from "node:fs";
+import { access, open, stat } from "node:fs/promises";
+import { answeredWithin } from "../../artifacts/storage-fault.ts";
+import type { Clock } from "../../clock.ts";
+import type { Config } from "../../config/config.ts";
+import { shellWord } from "../../config/printable.ts";
+import { isSystemError } from "../../errors.ts";
+import type { Profile } from "../../job/profile.ts";
+import { failureLine, run, succeeded } from "../../subprocess.ts";
+import { type CheckItem, failed, listed, ok, warning } from "./item.ts";
+
+/** A dead mount never answers. */
+const answerMs = 5_000;
+const versionTimeoutMs = 15_000;
+/** A SIF begins with a line for the kernel, 32 bytes, then its mark. */
+const sifMark = { at: 32, bytes: Buffer.from("SIF_MAGIC") };
+
+export interface ProgramParts {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly config: Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export async function checkPrograms(parts: ProgramParts): Promise<CheckItem[]> {
+  const { profiles } = parts.config;
+  const entrypoints = distinct(profiles, ({ workload }) =>
+    workload.kind === "host" ? workload.entrypoint : undefined,
+  );
+  const images = distinct(profiles, ({ workload }) => (workload.kind === "image" ? workload.image : undefined));
+  const items = await Promise.all([
+    ...[...entrypoints].map(([entrypoint, keys]) => hostProgram(parts, entrypoint, keys)),
+    ...(images.size === 0 ? [] : [apptainer(parts)]),
+    ...[...images].map(([image, keys]) => imageFile(parts.clock, image, keys)),
+  ]);
+  return items;
+}
+
+/** What several profiles name is looked at once. */
+function distinct(profiles: readonly Profile[], of: (profile: Profile) => string | undefined): Map<string, Profile[]> {
+  const found = new Map<string, Profile[]>();
+  for (const profile of profiles) {
+    const what = of(profile);
+    if (what !== undefined) found.set(what, [...(found.get(what) ?? []), profile]);
+  }
+  return found;
+}
+
+async function hostProgram(
+  { clock, env }: ProgramParts,
+  entrypoint: string,
+  users: readonly Profile[],
+): Promise<CheckItem> {
+  const item = `host_entrypoint of ${listed(users.map(({ key }) => key))}`;
+  if (!entrypoint.includes("/")) {
+    const { PATH = "" } = env;
+    const found = Bun.which(entrypoint, { PATH });
+    if (found !== null) return ok(item, `${entrypoint} (${found})`);
+    const detail = `${entrypoint} is not on this host's PATH`;
+    return warning(item, detail, "name its whole path, unless a prelude or the compute nodes have it");
+  }
+  try {
+    const stats = await answeredWithin(clock, answerMs, entrypoint, () => stat(entrypoint));
+    if (!stats.isFile()) return failed(item, `${entrypoint} is not a file`, "name the program itself");
+    await answeredWithin(clock, answerMs, entrypoint, () => access(entrypoint, constants.X_OK));
+    return ok(item, entrypoint);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    if (error.code === "EACCES") {
+      return failed(item, `${entrypoint} can not be executed`, `chmod u+rx ${shellWord(entrypoint)}`);
+    }
+    const fix = "correct host_entrypoint, unless the compute nodes alone have it";
+    return warning(item, `${entrypoint} is not there on this host: ${error.message}`, fix);
+  }
+}
+
+async function apptainer({ clock, signal, config, env }: ProgramParts): Promise<CheckItem> {
+  const item = "Apptainer";
+  const { command } = config.apptainer;
+  const { PATH = "", HOME = "/" } = env;
+  const version = await run([command, "--version"], {
+    clock,
+    signal,
+    env: { PATH, HOME },
+    timeoutMs: versionTimeoutMs,
+  });
+  if (version.spawnError === "ENOENT") {
+    const images = config.profiles.filter(({ workload }) => workload.kind === "image");
+    const preluded = images.every(({ prelude }) => prelude.length > 0);
+    const fix = preluded
+      ? "nothing, if the profiles' prelude provides it on the compute nodes"
+      : "install it, name it in apptainer.command, or load it in the profiles' prelude, unless the compute nodes have it";
+    return warning(item, `${command} is not found on this host`, fix);
+  }
+  if (!succeeded(version)) return failed(item, failureLine(version), `run ${shellWord(command)} --version by hand`);
+  const words = version.stdout.trim();
+  if (evaluates(words))
+    return warning(item, `${words} has no --no-eval`, "Apptainer 1.1 or SingularityCE 3.10 is needed");
+  return ok(item, words);
+}
+
+/** Without `--no-eval` a shell in the container evaluates a job's values. */
+function evaluates(words: string): boolean {
+  const [, name = "", major, minor] = /^(\S+) version (\d+)\.(\d+)/.exec(words) ?? [];
+  if (major === undefined) return false;
+  const least = name.startsWith("singularity") ? [3, 10] : [1, 1];
+  const newer = Number(major) - (least[0] ?? 0) || Number(minor) - (least[1] ?? 0);
+  return newer < 0;
+}
+
+async function imageFile(clock: Clock, path: string, users: readonly Profile[]): Promise<CheckItem> {
+  const item = `sif_image of ${listed(users.map(({ key }) => key))}`;
+  try {
+    return await answeredWithin(clock, answerMs, path, async () => {
+      const stats = await stat(path);
+      if (stats.isDirectory())
+        return warning(item, `${path} is a directory`, "a SIF file starts faster and can not change");
+      if (!stats.isFile()) return failed(item, `${path} is not a file`, "name the image itself");
+      if (stats.size === 0) return failed(item, `${path} is empty`, "build or copy it again");
+      return (await isSif(path))
+        ? ok(item, `${path}, ${(stats.size / 2 ** 20).toFixed(0)} MiB`)
+        : failed(item, `${path} is no SIF image`, "build or copy it again");
+    });
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return failed(
+      item,
+      `${path}: ${error.message}`,
+      "correct sif_image, or put the image there, readable for this user",
+    );
+  }
+}
+
+async function isSif(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(
+      Buffer.alloc(sifMark.bytes.length),
+      0,
+      sifMark.bytes.length,
+      sifMark.at,
+    );
+    return buffer.subarray(0, bytesRead).equals(sifMark.bytes);
+  } finally {
+    await file.close();
+  }
+}
