@@ -6,20 +6,23 @@
 import { type FileHandle, mkdir, readdir, readlink, stat, symlink } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Clock } from "../clock.ts";
-import { errnoOf } from "../errors.ts";
+import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { Receipts, RunRef } from "../job/run.ts";
 import type { Log } from "../log.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
-import { controlDirectory } from "./manifest.ts";
+import { controlDirectory, rootOf } from "./manifest.ts";
 import { createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
 import { takeOwnership } from "./owner.ts";
 import { checkArtifactPath } from "./path.ts";
+import { keepLogs, makeOutputBase } from "./posix-output.ts";
+import { readProgress } from "./progress.ts";
 import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
 import { removeJobDirectory } from "./removal.ts";
 import { findFiles } from "./result-files.ts";
+import { findSource, hashSource, placeSources } from "./source.ts";
 import { lastLines, readTail, stderrNames } from "./stderr-tail.ts";
 import { answeredWithin, onDisk, type Progress } from "./storage-fault.ts";
 import { syncDirectory, writeAll, writeStream, writeWhole } from "./whole-file.ts";
@@ -28,6 +31,8 @@ import { syncDirectory, writeAll, writeStream, writeWhole } from "./whole-file.t
 const shortActTimeoutMs = 60_000;
 /** For each step of the others. A step may be the fsync of a large file. */
 const stepTimeoutMs = 600_000;
+
+const maxControlBytes = 1024 * 1024;
 
 /** Of warnings that were given already, so that what a poll sees each time is said once. */
 const maxRemembered = 10_000;
@@ -51,6 +56,8 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     create: (dir, owner) => short("make", dir, () => create(dir, owner)),
     writeControl: (dir, files) =>
       short("write to", dir, () => whileThere(dir, controlDirectory, () => writeControl(dir, files))),
+    readControl: (dir, name) =>
+      short("read from", dir, () => whileThere(dir, controlDirectory, () => readControl(dir, name))),
     writeInput: (dir, row, body) =>
       long("write an input to", dir, (progress) =>
         whileThere(dir, controlDirectory, () => writeInput(dir, row, body, progress)),
@@ -60,20 +67,50 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     receipts: (run) => short("read receipts in", run.dir, () => receipts(run, warnOnce(run.dir))),
     closeLease: (run) =>
       short("close the lease in", run.dir, () => orNothing(run.dir, () => closeLease(run), { is: "closed" })),
-    list: (dir, outputDir, role) =>
-      long(`list ${role} files of`, dir, (progress) => {
-        const find = () => findFiles({ dir, outputDir, role, warn: warnOnce(dir), progress });
-        return role === "log" ? orNothing(dir, find, []) : whileThere(dir, outputDir, find);
+    list: (place, role) =>
+      long(`list ${role} files of`, place.dir, (progress) => {
+        const { dir, outputBase = dir, outputDir } = place;
+        const find = () => findFiles({ place, role, warn: warnOnce(dir), progress });
+        return role === "log"
+          ? orNothing(dir, find, { rows: [], leftOut: { count: 0, names: [] } })
+          : whileThere(outputBase, outputDir, find);
       }),
-    read: (dir, row) =>
+    keepLogs: (place, rows, base) => long("keep logs in", base, (progress) => keepLogs(place, rows, base, progress)),
+    read: (place, row) =>
       readHeldStill(row, {
-        open: () => whileThere(dir, ".", () => openRow(dir, row)),
-        within: (work) => long("read from", dir, work),
+        open: () => whileThere(rootOf(place, row), ".", () => openRow(rootOf(place, row), row)),
+        within: (work) => long("read from", rootOf(place, row), work),
       }),
+    progress: ({ dir, outputBase = dir, outputDir }) =>
+      short("read progress in", dir, () => unlessBlocked(withDirectory(outputBase, [outputDir], readProgress), null)),
     stderrTail: (dir, schedulerId, lines) =>
       short("read stderr in", dir, () => orNothing(dir, () => stderrTail(dir, schedulerId, lines), [])),
-    remove: (dir) => long("remove", dir, (progress) => removeJobDirectory(dir, state, progress)),
+    remove: (dir, keep = []) => long("remove", dir, (progress) => removeJobDirectory(dir, state, keep, progress)),
+    findSource: (path, roots) => short("look for an input at", path, () => findSource(path, roots)),
+    hashSource: (path, roots, signal) =>
+      long("read an input at", path, (progress) => hashSource(path, roots, abortable(progress, signal))),
+    placeSources: (dir, sources, placing) =>
+      short("place inputs in", dir, () => whileThere(dir, "input", () => placeSources(dir, sources, placing))),
+    makeOutputBase: (base) => short("make", base, () => makeOutputBase(base)),
   };
+}
+
+/** A job may do to its own directory what it likes: whatever is said there is then not heard. */
+async function unlessBlocked<T>(look: Promise<T>, nothing: T): Promise<T> {
+  try {
+    return await look;
+  } catch (error) {
+    if (!["ENOENT", "ENOTDIR", "ELOOP", "EACCES"].includes(errnoOf(error) ?? "")) throw error;
+    return nothing;
+  }
+}
+
+function abortable(progress: Progress, signal: AbortSignal): Progress {
+  const step = () => {
+    signal.throwIfAborted();
+    progress.step();
+  };
+  return { ...progress, step };
 }
 
 function once(log: Log): (dir: string) => (message: string) => void {
@@ -121,6 +158,13 @@ function writeControl(dir: string, files: readonly ControlFile[]): Promise<void>
       await writeWhole(place, executable ? 0o700 : 0o600, (file) => writeAll(file, bytes));
     }
   });
+}
+
+async function readControl(dir: string, name: string): Promise<string | null> {
+  const file = await withDirectory(dir, [controlDirectory], (control) => readSmallFile(control, name, maxControlBytes));
+  if (file === null || "text" in file) return file?.text ?? null;
+  const failure = { code: "EINVAL", syscall: "read", path: `${dir}/${controlDirectory}/${name}`, permanent: true };
+  throw new StorageError(`${failure.path} ${file.unreadable}`, failure);
 }
 
 function writeInput(

@@ -5,7 +5,12 @@
  *   <dir>/input/<artifact id>/…   output/  work/  (output.<attempt>.<restart>/ for later runs)   scratch/   .emx2/
  */
 import type { FileRow } from "../job/effect.ts";
+import type { LeftOut, Progress } from "../job/job.ts";
 import type { Receipts, RunRef } from "../job/run.ts";
+import type { InputSource } from "../job/script.ts";
+import type { Place } from "./manifest.ts";
+import type { PosixRoots } from "./posix-roots.ts";
+import type { FoundSource, HashedSource, Placing } from "./source.ts";
 
 export interface JobFiles {
   /**
@@ -18,6 +23,16 @@ export interface JobFiles {
   ): Promise<{ readonly is: "ours" } | { readonly is: "foreign"; readonly owner: string }>;
   /** Writes files of ours below `.emx2/`, whole or not at all, fsynced; `mode` 0600 unless executable. */
   writeControl(dir: string, files: readonly ControlFile[]): Promise<void>;
+  /** The text of a file of `.emx2/`, at most a megabyte; null: there is none. */
+  readControl(dir: string, name: string): Promise<string | null>;
+  /** Where a posix input really lies. Refused: nowhere that an input may. */
+  findSource(path: string, roots: PosixRoots): Promise<FoundSource>;
+  /** A file of a posix input, hashed where it lies. */
+  hashSource(path: string, roots: PosixRoots, signal: AbortSignal): Promise<HashedSource>;
+  /** Makes posix inputs visible at `input/<artifact id>`: as links, or as mount points for containers. */
+  placeSources(dir: string, sources: readonly InputSource[], placing: Placing): Promise<void>;
+  /** Makes the directory (0750) that outputs and logs stay in. `foreign`: somebody else has made it, or something else. */
+  makeOutputBase(base: string): Promise<{ readonly is: "ours" } | { readonly is: "foreign"; readonly owner: string }>;
   /**
    * Streams an input file to its row's place: written under a temporary name in `.emx2/`, hashed on the way, fsynced,
    * renamed. Throws IntegrityError where size or hash differ from the row's.
@@ -33,12 +48,22 @@ export interface JobFiles {
    */
   closeLease(run: RunRef): Promise<{ readonly is: "closed" } | { readonly is: "held"; readonly schedulerId: string }>;
   /** Regular files of the outcome's output directory, split into outputs and logs, each hashed; size and mtime held still. */
-  list(dir: string, outputDir: string, role: "output" | "log"): Promise<readonly FileRow[]>;
+  list(place: OutputPlace, role: "output" | "log"): Promise<{ rows: readonly FileRow[]; leftOut: LeftOut }>;
+  /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */
+  keepLogs(place: Place, rows: readonly FileRow[], base: string): Promise<void>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */
-  read(dir: string, row: FileRow): ReadableStream<Uint8Array>;
+  read(place: Place, row: FileRow): ReadableStream<Uint8Array>;
+  /** What the run's workload last said of itself in its output directory; null: nothing. */
+  progress(place: OutputPlace): Promise<Progress | null>;
   /** The last lines of the run's stderr, oldest first, as they are: whoever shows them escapes them. */
   stderrTail(dir: string, schedulerId: string | undefined, lines: number): Promise<readonly string[]>;
-  remove(dir: string): Promise<void>;
+  /** Removes the job directory, but for what of its own parts is to be kept. */
+  remove(dir: string, keep?: readonly string[]): Promise<void>;
+}
+
+/** A run's output directory: `<outputBase, or dir>/<outputDir>`. */
+export interface OutputPlace extends Place {
+  readonly outputDir: string;
 }
 
 /** Who takes care of a job directory. */

@@ -11,6 +11,17 @@ const progressFiles: ReadonlySet<string> = new Set([".hpc_progress.jsonl", ".hpc
 
 export const controlDirectory = ".emx2";
 
+/** A job directory, and where its output directories lie if not in it. Both absolute. */
+export interface Place {
+  readonly dir: string;
+  readonly outputBase?: string;
+}
+
+/** What holds the `directory` of an output's or log's row. */
+export function rootOf({ dir, outputBase = dir }: Place, row: Pick<FileRow, "directory">): string {
+  return row.directory === controlDirectory ? dir : outputBase;
+}
+
 /**
  * EMX2's hash of an artifact: of one file its SHA-256, of several the SHA-256 over `path:sha256` of all of them, without
  * separators, in the order of the paths' UTF-16 code units (Java's order, and that of JavaScript's plain sort).
@@ -54,23 +65,25 @@ export interface FoundFile {
 }
 
 /**
- * The rows of an artifact, sorted and numbered. A log of the job's own whose name one of the run's logs has already is
- * moved below `output/` in the artifact, deeper until nothing has that name.
+ * The rows of an artifact, sorted and numbered. A log of the job's own that can not lie beside one of the run's logs, since
+ * that has its name or the name of its directory, is moved below `output/` in the artifact, deeper until nothing is there.
  */
 export function numberRows(role: UploadRole, files: readonly FoundFile[]): FileRow[] {
   const ours = files.filter((file) => file.directory === controlDirectory);
   const theirs = files.filter((file) => file.directory !== controlDirectory);
   const ourNames = new Set(ours.map((file) => file.path));
-  const taken = new Set(files.map((file) => file.path));
-  const named = ours.map((file) => ({ file, path: file.path }));
-  for (const file of theirs) {
-    if (!ourNames.has(file.path)) {
-      named.push({ file, path: file.path });
-      continue;
-    }
+  const collides = ({ path }: FoundFile) => ourNames.has(path.split("/", 1)[0] ?? "");
+  const stay = theirs.filter((file) => !collides(file)).map(({ path }) => path);
+  const taken = { files: new Set(stay), directories: new Set(stay.flatMap(parentsOf)) };
+  const isFree = (path: string) =>
+    !taken.files.has(path) &&
+    !taken.directories.has(path) &&
+    !parentsOf(path).some((parent) => taken.files.has(parent));
+  const named = [...ours, ...theirs.filter((file) => !collides(file))].map((file) => ({ file, path: file.path }));
+  for (const file of theirs.filter(collides)) {
     let path = `output/${file.path}`;
-    while (taken.has(path)) path = `output/${path}`; // ends: each turn passes one of the files that are there
-    taken.add(path);
+    while (!isFree(path)) path = `output/${path}`; // ends: each turn passes something that is there
+    taken.files.add(path);
     named.push({ file, path });
   }
   return named.sort(byPath).map(({ file, path }, index) => ({
@@ -83,6 +96,11 @@ export function numberRows(role: UploadRole, files: readonly FoundFile[]): FileR
     sha256: file.sha256,
     mtimeMs: file.mtimeMs,
   }));
+}
+
+function parentsOf(path: string): string[] {
+  const segments = path.split("/");
+  return segments.slice(1).map((_, index) => segments.slice(0, index + 1).join("/"));
 }
 
 function byPath(a: { readonly path: string }, b: { readonly path: string }): number {

@@ -15,8 +15,16 @@ const asPlace = 0o10000000 | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** One open directory each; a job that nests deeper gets its directory removed by hand. */
 const maxRemovalDepth = 200;
 
-/** Throws a permanent StorageError where the directory is not the given state's. Gone already is fine. */
-export async function removeJobDirectory(dir: string, state: string, progress: Progress): Promise<void> {
+/**
+ * Throws a permanent StorageError where the directory is not the given state's. Gone already is fine. `keep` names parts of
+ * it that stay, and the directory with them.
+ */
+export async function removeJobDirectory(
+  dir: string,
+  state: string,
+  keep: readonly string[],
+  progress: Progress,
+): Promise<void> {
   let root: FileHandle;
   try {
     root = await openDirectory(dir);
@@ -25,21 +33,22 @@ export async function removeJobDirectory(dir: string, state: string, progress: P
     throw error;
   }
   try {
-    if (await owned(root, dir, state)) {
-      await removeBelow(root, 1, new Set([controlDirectory]), progress);
+    if (await owned(root, dir, state, keep)) {
+      await removeBelow(root, 1, new Set([controlDirectory, ...keep]), progress);
       await removeControl(root, progress);
     }
+    if ((await readdir(entry(root, "."))).some((name) => keep.includes(name))) return;
   } finally {
     await root.close();
   }
   await rmdir(dir);
 }
 
-/** True: ours. False: an empty shell that a removal, or a creation, left behind, which rmdir alone can take away. */
-async function owned(root: FileHandle, dir: string, state: string): Promise<boolean> {
+/** True: ours. False: what a removal left, or an empty shell of a creation: there is nothing more to take away in it. */
+async function owned(root: FileHandle, dir: string, state: string, keep: readonly string[]): Promise<boolean> {
   const ownership = await withControl(root, readOwner);
   if (ownership.is === "state" && ownership.owner.state === state) return true;
-  if (ownership.is === "nobody" && (await isShell(root))) return false;
+  if (ownership.is === "nobody" && (await isShell(root, keep))) return false;
   throw notOurs(dir, ownership);
 }
 
@@ -58,8 +67,8 @@ async function withControl(root: FileHandle, use: (control: FileHandle) => Promi
   }
 }
 
-async function isShell(root: FileHandle): Promise<boolean> {
-  const names = await readdir(entry(root, "."));
+async function isShell(root: FileHandle, keep: readonly string[]): Promise<boolean> {
+  const names = (await readdir(entry(root, "."))).filter((name) => !keep.includes(name));
   if (names.some((name) => name !== controlDirectory)) return false;
   if (names.length === 0) return true;
   try {

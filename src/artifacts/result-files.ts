@@ -6,7 +6,9 @@
 import { type FileHandle, readdir } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow, UploadRole } from "../job/effect.ts";
+import type { LeftOut } from "../job/job.ts";
 import { hashFile } from "./file-content.ts";
+import type { OutputPlace } from "./job-files.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { entry, openRegular, withDirectory } from "./no-follow.ts";
@@ -14,41 +16,48 @@ import { quote } from "./path.ts";
 import type { Progress } from "./storage-fault.ts";
 import { walk } from "./walk.ts";
 
-const maxNamesInWarning = 5;
+const maxNamesLeftOut = 10;
 
 interface Search {
-  readonly dir: string;
-  readonly outputDir: string;
+  readonly place: OutputPlace;
   readonly role: UploadRole;
-  /** Owner of the job directory. Not our own uid: network file systems may show another for what we make. */
+  /** Owner of the directory that is searched. Not our own uid: network file systems may show another for what we make. */
   readonly uid: number;
   readonly warn: (message: string) => void;
   readonly progress: Progress;
 }
 
-export async function findFiles(search: Omit<Search, "uid">): Promise<FileRow[]> {
-  const { dir, outputDir, role } = search;
-  const uid = await withDirectory(dir, [], async (root) => (await root.stat()).uid);
-  const full = { ...search, uid };
+export async function findFiles(
+  search: Omit<Search, "uid">,
+): Promise<{ readonly rows: readonly FileRow[]; readonly leftOut: LeftOut }> {
+  const { place, role } = search;
+  const { dir, outputBase = dir, outputDir } = place;
   const found: FoundFile[] = [];
+  const leftOut = { count: 0, names: [] };
   if (role === "log") {
+    const full = { ...search, uid: await ownerOf(dir) };
     const collectLogs = () => withDirectory(dir, [controlDirectory], (control) => collectRunLogs(full, control, found));
     await orNothing(dir, collectLogs, undefined);
   }
   try {
-    await withDirectory(dir, [outputDir], (output) => collectResults(full, output, found));
+    const full = { ...search, uid: await ownerOf(outputBase) };
+    await withDirectory(outputBase, [outputDir], (output) => collectResults(full, output, found, leftOut));
   } catch (error) {
-    outputDirectoryOut(full, error);
+    outputDirectoryOut(search, error);
   }
-  return numberRows(role, found);
+  return { rows: numberRows(role, found), leftOut };
+}
+
+function ownerOf(dir: string): Promise<number> {
+  return withDirectory(dir, [], async (root) => (await root.stat()).uid);
 }
 
 /** The output directory can not be entered: what the run's own logs do not mind, and outputs may have to wait for. */
-function outputDirectoryOut(search: Search, error: unknown): void {
+function outputDirectoryOut(search: Omit<Search, "uid">, error: unknown): void {
   const code = errnoOf(error);
   if (code === "ENOENT" && search.role === "log") return;
   if (code !== "ENOTDIR" && code !== "EACCES") throw error;
-  refuse(search, search.outputDir, `the output directory can not be opened (${code})`);
+  refuse(search, search.place.outputDir, `the output directory can not be opened (${code})`);
 }
 
 async function collectRunLogs(search: Search, control: FileHandle, found: FoundFile[]): Promise<void> {
@@ -57,14 +66,17 @@ async function collectRunLogs(search: Search, control: FileHandle, found: FoundF
   }
 }
 
-async function collectResults(search: Search, output: FileHandle, found: FoundFile[]): Promise<void> {
-  const leftOut: string[] = [];
-  let leftOutCount = 0;
+async function collectResults(
+  search: Search,
+  output: FileHandle,
+  found: FoundFile[],
+  leftOut: { count: number; readonly names: string[] },
+): Promise<void> {
   for await (const walked of walk(output)) {
     search.progress.step();
     if (walked.is === "left out") {
-      leftOutCount += 1;
-      if (leftOut.length < maxNamesInWarning) leftOut.push(`${quote(walked.path)} (${walked.why})`);
+      leftOut.count += 1;
+      if (leftOut.names.length < maxNamesLeftOut) leftOut.names.push(`${quote(walked.path)} (${walked.why})`);
       continue;
     }
     const whole = walked.is === "trouble" && walked.whole;
@@ -72,12 +84,8 @@ async function collectResults(search: Search, output: FileHandle, found: FoundFi
     if (walked.is === "trouble") refuse(search, walked.path, walked.why);
     else {
       const { directory, name, path } = walked;
-      await collect(search, directory, name, { directory: search.outputDir, path }, found);
+      await collect(search, directory, name, { directory: search.place.outputDir, path }, found);
     }
-  }
-  if (leftOutCount > 0 && search.role === "output") {
-    const more = leftOutCount > leftOut.length ? ", …" : "";
-    search.warn(`${leftOutCount} left out of the outputs, being no regular files: ${leftOut.join(", ")}${more}`);
   }
 }
 
@@ -108,7 +116,7 @@ async function collect(
   }
 }
 
-function refuse(search: Search, path: string, why: string): void {
+function refuse(search: Pick<Search, "role" | "warn">, path: string, why: string): void {
   const message = `${search.role} ${quote(path)} can not be uploaded: ${why}`;
   if (search.role !== "log")
     throw new StorageError(message, { code: "EINVAL", syscall: "list", path, permanent: true });

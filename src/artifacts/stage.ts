@@ -8,53 +8,85 @@ import type { Artifact, ArtifactFile, Call, Emx2Client } from "../emx2/client.ts
 import { ApiError, IntegrityError, NetworkError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { InputRef } from "../job/job.ts";
+import type { InputSource } from "../job/script.ts";
+import { type Refused, refused, whyDifferent, whyUnsafe } from "./input-checks.ts";
 import type { JobFiles } from "./job-files.ts";
-import { contentHash, sumBytes } from "./manifest.ts";
-import { checkArtifactPath, findCollision, quote } from "./path.ts";
+import { sumBytes } from "./manifest.ts";
+import { quote } from "./path.ts";
+import { listPosixInput } from "./posix-input.ts";
+import type { PosixRoots } from "./posix-roots.ts";
 
-export type Refused = { readonly is: "refused"; readonly cause: string };
-type Listed = { readonly is: "ok"; readonly rows: readonly FileRow[]; readonly bytes: number } | Refused;
+type Listed =
+  | {
+      readonly is: "ok";
+      readonly rows: readonly FileRow[];
+      readonly bytes: number;
+      /** Of the posix inputs among them. */
+      readonly sources: readonly InputSource[];
+    }
+  | Refused;
 
 /** Of one job, over all its inputs. */
 const maxInputFiles = 1_000_000;
 /** EMX2 and all between here and there get a second chance before a job fails for its input. */
 const maxTries = 2;
 
-type Files = readonly (ArtifactFile & { readonly bytes: number; readonly sha256: string })[];
+type Files = ListedInput["files"];
 
-/** Every file of every input artifact, numbered through, with paths checked and each artifact's own hash verified. */
-export async function listInputs(client: Emx2Client, inputs: readonly InputRef[], call: Call): Promise<Listed> {
-  const rows: FileRow[] = [];
-  for (const { artifactId } of inputs) {
-    const listed = await listInput(client, artifactId, maxInputFiles - rows.length, call);
-    if ("is" in listed) return listed;
-    for (const { path, bytes, sha256 } of listed) {
-      rows.push({
-        role: "input",
-        index: rows.length,
-        directory: `input/${artifactId}`,
-        artifactId,
-        path,
-        bytes,
-        sha256,
-      });
-    }
-  }
-  return { is: "ok", rows, bytes: sumBytes(rows) };
+/** Where inputs are looked up: at EMX2, and for those of posix residence where they lie. */
+export interface InputParts {
+  readonly client: Emx2Client;
+  readonly files: JobFiles;
+  readonly posixRoots: PosixRoots;
 }
 
-async function listInput(client: Emx2Client, id: string, maxFiles: number, call: Call): Promise<Files | Refused> {
-  const artifact = await client.readArtifact(id, call);
-  const unusable = whyUnusable(artifact);
-  if (artifact === null || unusable !== null) return refused(`input artifact ${id} ${unusable}`);
+/** Every file of every input artifact, numbered through, with paths checked and each artifact's own hash verified. */
+export async function listInputs(parts: InputParts, inputs: readonly InputRef[], call: Call): Promise<Listed> {
+  const rows: FileRow[] = [];
+  const sources: InputSource[] = [];
+  for (const { artifactId } of inputs) {
+    const artifact = await parts.client.readArtifact(artifactId, call);
+    const unusable = whyUnusable(artifact);
+    if (artifact === null || unusable !== null) return refused(`input artifact ${artifactId} ${unusable}`);
+    const room = maxInputFiles - rows.length;
+    const isPosix = artifact.residence === "posix";
+    const listed = await (isPosix
+      ? listPosixInput(parts, artifact, room, call)
+      : listManaged(parts.client, artifact, room, call));
+    if ("is" in listed) return listed;
+    const { source, files } = listed;
+    if (source) sources.push(source);
+    const directory = `input/${artifactId}`;
+    for (const file of files) rows.push({ role: "input", index: rows.length, directory, artifactId, ...file });
+  }
+  return { is: "ok", rows, bytes: sumBytes(rows), sources };
+}
+
+/** The files of an input as they go into rows; where it is not brought here, what it is. */
+export interface ListedInput {
+  readonly files: readonly (Pick<FileRow, "path" | "bytes" | "diskPath"> & {
+    readonly sha256: string;
+    readonly directory?: string;
+  })[];
+  readonly source?: InputSource;
+}
+
+async function listManaged(
+  client: Emx2Client,
+  artifact: Artifact,
+  maxFiles: number,
+  call: Call,
+): Promise<ListedInput | Refused> {
+  const { id } = artifact;
   let fault = "";
   for (let tries = 0; tries < maxTries; tries++) {
     const listed = await client.listFiles(id, { maxFiles }, call);
+    if (listed.length === 0) return refused(`input artifact ${id} has no files`);
     const unsafe = whyUnsafe(id, listed);
     if (unsafe !== null) return refused(unsafe);
     const files = await completed(client, id, listed, call);
     fault = whyDifferent(artifact, files) ?? "";
-    if (fault === "") return files;
+    if (fault === "") return { files };
   }
   return refused(fault);
 }
@@ -63,27 +95,10 @@ function whyUnusable(artifact: Artifact | null): string | null {
   if (artifact === null) return "is unknown to EMX2";
   const { status, residence } = artifact;
   if (status !== "COMMITTED") return `is ${status}, not COMMITTED`;
-  if (residence !== null && residence !== "managed") {
-    return `has residence ${residence}: this version stages managed inputs alone`;
+  if (residence !== null && residence !== "managed" && residence !== "posix") {
+    return `has residence ${residence}: only managed and posix inputs can be had here`;
   }
   return null;
-}
-
-function whyUnsafe(id: string, files: readonly ArtifactFile[]): string | null {
-  if (files.length === 0) return `input artifact ${id} has no files`;
-  for (const { path } of files) {
-    const checked = checkArtifactPath(path);
-    if ("refused" in checked) return `input artifact ${id} has a file that can not be written: ${checked.refused}`;
-  }
-  const collision = findCollision(files.map((file) => file.path));
-  return collision === null ? null : `input artifact ${id}: ${collision}`;
-}
-
-function whyDifferent({ id, sha256 }: Artifact, files: Files): string | null {
-  const expected = sha256?.toLowerCase();
-  const actual = contentHash(files);
-  if (expected === undefined || actual === expected) return null;
-  return `input_hash_mismatch: artifact ${id} has sha256 ${expected}, its files make ${actual}`;
 }
 
 /** Sizes and hashes where the listing lacks them: as HEAD tells, else measured by fetching the file once for that. */
@@ -97,7 +112,7 @@ async function completed(client: Emx2Client, id: string, files: readonly Artifac
       sha256 ??= head?.sha256 ?? null;
     }
     const facts = bytes === null || sha256 === null ? await measure(client, id, file.path, call) : { bytes, sha256 };
-    complete.push({ ...file, ...facts });
+    complete.push({ path: file.path, ...facts });
   }
   return complete;
 }
@@ -157,8 +172,4 @@ function throwIfNotTheFile(error: IntegrityError, artifactId: string, row: FileR
   if (sha256 !== null) return;
   const message = `the answer to GET ${quote(path)} is not the file: ${error.message}, and no X-Content-SHA256`;
   throw new ApiError(message, { status: 200, method: "GET", path });
-}
-
-function refused(cause: string): Refused {
-  return { is: "refused", cause };
 }

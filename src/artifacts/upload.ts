@@ -1,9 +1,11 @@
 /** Outputs and logs on their way from the job directory into artifacts of EMX2. */
 import type { Call, Emx2Client, NewArtifact } from "../emx2/client.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, IntegrityError } from "../errors.ts";
 import type { FileRow, UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
+import { timeLimitMs } from "../job/profile.ts";
 import type { JobFiles } from "./job-files.ts";
+import { contentHash, type Place, sumBytes } from "./manifest.ts";
 import { quote } from "./path.ts";
 
 /** From this size on a question whether the file is there already is cheaper than sending it again. */
@@ -11,9 +13,10 @@ const headFirstFromBytes = 1024 * 1024;
 
 /** The artifact that a job's outputs or logs go into. The job's script was written, so its parameters have a hash. */
 export function artifactFor(job: Job, role: UploadRole): NewArtifact {
+  const place = placeInPlace(job, role);
   return {
     type: role === "log" ? "log" : "blob",
-    residence: "managed",
+    ...(place === null ? { residence: "managed" } : { residence: "posix", contentUrl: fileUrl(place) }),
     name: `${role}-${job.id.slice(0, 8)}`,
     metadata: {
       jobId: job.id,
@@ -23,8 +26,33 @@ export function artifactFor(job: Job, role: UploadRole): NewArtifact {
       createdBy: job.submitUser,
       inputArtifactIds: job.inputRefs.map((input) => input.artifactId),
       parametersHash: job.parametersHash ?? "",
+      ...provenance(job),
       ...(job.backend === "simulate" ? { simulated: true } : {}),
     },
+  };
+}
+
+/** Where outputs or logs stay; null: they are uploaded. */
+export function placeInPlace(job: Job, role: UploadRole): string | null {
+  if (role === "log") return job.inPlace?.logs ?? null;
+  if (!job.inPlace?.outputs || job.run.stage !== "ended") return null;
+  return `${job.outputBase ?? job.dir}/${job.run.outcome.outputDir}`;
+}
+
+function fileUrl(path: string): string {
+  return `file://${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/** The run that made it, as far as is known. */
+function provenance({ run }: Job): Pick<NewArtifact["metadata"], "slurmJobId" | "node" | "elapsedSeconds"> {
+  if (run.stage !== "ended") return {};
+  const { node, elapsed } = run.outcome;
+  // Slurm spells what has passed and what is allowed alike.
+  const elapsedMs = elapsed === undefined ? undefined : (timeLimitMs(elapsed) ?? 0);
+  return {
+    ...(run.ref?.schedulerId === undefined ? {} : { slurmJobId: run.ref.schedulerId }),
+    ...(node === undefined ? {} : { node }),
+    ...(elapsedMs === undefined ? {} : { elapsedSeconds: elapsedMs / 1_000 }),
   };
 }
 
@@ -35,22 +63,53 @@ export function artifactFor(job: Job, role: UploadRole): NewArtifact {
 export async function putFile(
   client: Emx2Client,
   files: JobFiles,
-  dir: string,
+  place: Place,
   row: FileRow,
   artifactId: string,
   call: Call,
 ): Promise<void> {
-  const { path, bytes, sha256 } = row;
-  if (sha256 === undefined) throw new Error(`${row.role} file ${quote(path)} in ${dir} was not hashed`);
+  const { path, bytes } = row;
+  const sha256 = hashOf(row);
   if (bytes >= headFirstFromBytes) {
     const there = await client.headFile(artifactId, path, call);
     if (there?.bytes === bytes && there.sha256 === sha256) return;
   }
   try {
-    await client.putFile(artifactId, { path, bytes, sha256, body: () => files.read(dir, row) }, call);
+    await client.putFile(artifactId, { path, bytes, sha256, body: () => files.read(place, row) }, call);
   } catch (error) {
     throw tooLarge(error) ? explained(error, row) : error;
   }
+}
+
+/** Tells EMX2 of one file that stays where it is. */
+export async function registerFile(client: Emx2Client, row: FileRow, artifactId: string, call: Call): Promise<void> {
+  const { path, bytes } = row;
+  const contentType = "application/octet-stream";
+  await client.putFileFacts(artifactId, { path, bytes, sha256: hashOf(row), contentType }, call);
+}
+
+/**
+ * The content of a posix artifact as EMX2 itself makes it of what it was told: 2026-02 of the descriptions' hashes and sizes,
+ * not of the files' own. So it is asked what it holds, whichever it was when the files were registered.
+ */
+export async function registeredContent(
+  client: Emx2Client,
+  artifactId: string,
+  total: number,
+  call: Call,
+): Promise<{ readonly sha256: string; readonly bytes: number }> {
+  const held = await client.listFiles(artifactId, { maxFiles: total }, call);
+  if (held.length !== total) {
+    const mismatch = { what: "number of files", expected: String(total), actual: String(held.length) };
+    throw new IntegrityError(`artifact ${artifactId} has ${held.length} of ${total} files`, mismatch);
+  }
+  const files = held.map(({ path, sha256, bytes }) => ({ path, sha256: sha256 ?? "", bytes: bytes ?? 0 }));
+  return { sha256: contentHash(files), bytes: sumBytes(files) };
+}
+
+function hashOf({ role, path, sha256 }: FileRow): string {
+  if (sha256 === undefined) throw new Error(`${role} file ${quote(path)} was not hashed`);
+  return sha256;
 }
 
 function tooLarge(error: unknown): error is ApiError {

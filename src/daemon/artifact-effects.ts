@@ -1,9 +1,14 @@
 /** Effects that move files: inputs from EMX2 to the job directory, outputs and logs back into artifacts. */
-import { contentHash } from "../artifacts/manifest.ts";
+import { basename, dirname } from "node:path";
+import { contentHash, type Place, sumBytes } from "../artifacts/manifest.ts";
+import { verifyPosixFile } from "../artifacts/posix-input.ts";
+import type { PosixRoots } from "../artifacts/posix-roots.ts";
+import { sourcesFile } from "../artifacts/sources-file.ts";
 import { listInputs, stageFile } from "../artifacts/stage.ts";
-import { artifactFor, putFile } from "../artifacts/upload.ts";
+import { artifactFor, placeInPlace, putFile, registeredContent, registerFile } from "../artifacts/upload.ts";
 import type { EffectOf, FileRow, UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
+import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
 import { callFor } from "./server-effects.ts";
@@ -15,16 +20,18 @@ const foreignTries = 10;
 export async function listJobInputs(
   job: Job,
   _effect: EffectOf<"ListInputs">,
-  { client, files, owner }: EffectContext,
+  context: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"ListInputs">> {
+  const { files, owner } = context;
   const taken = await files.create(job.dir, owner);
   if (taken.is === "foreign") {
     const cause = `${job.dir} belongs to another daemon (${taken.owner}): move it away, or end that one`;
     return { result: { is: (job.waits.inputs?.failures ?? 0) < foreignTries ? "retry" : "refused", cause } };
   }
-  const listed = await listInputs(client, job.inputRefs, callFor(job, signal));
+  const listed = await listInputs(context, job.inputRefs, callFor(job, signal));
   if (listed.is === "refused") return { result: listed };
+  if (listed.sources.length > 0) await files.writeControl(job.dir, [sourcesFile(listed.sources)]);
   const value = { total: listed.rows.length, bytes: listed.bytes };
   return { result: { is: "ok", value }, files: listed.rows };
 }
@@ -36,8 +43,15 @@ export async function stageJobFile(
   signal: AbortSignal,
 ): Promise<Ending<"StageFile">> {
   const row = rowOf(context, job, "input", effect.index);
-  const staged = await stageFile(context.client, context.files, job.dir, row, callFor(job, signal));
+  const staged = row.directory.startsWith("/")
+    ? await verifyPosixFile(context.files, row, rootsFor(job, row, context), signal)
+    : await stageFile(context.client, context.files, job.dir, row, callFor(job, signal));
   return { result: staged.is === "ok" ? { is: "ok", value: { bytes: staged.bytes } } : staged };
+}
+
+/** A container sees of a posix input what lies in its directory: a link out of that would lead nowhere. */
+function rootsFor(job: Job, row: FileRow, { posixRoots, profileOf }: EffectContext): PosixRoots {
+  return profileOf(job.profileKey)?.workload.kind === "image" ? { directories: [row.directory] } : posixRoots;
 }
 
 /** Fixes what is to be uploaded: names, sizes and hashes, after the run's end. */
@@ -47,9 +61,15 @@ export async function sealFiles(
   { files }: EffectContext,
 ): Promise<Ending<"SealFiles">> {
   if (job.run.stage !== "ended") throw new Error(`SealFiles of job ${job.id}, whose run has not ended`);
-  const rows = await files.list(job.dir, job.run.outcome.outputDir, effect.role);
-  const bytes = rows.reduce((sum, row) => sum + row.bytes, 0);
-  const value = { total: rows.length, bytes, sha256: contentHash(rows) };
+  const { rows, leftOut } = await files.list({ ...placeOf(job), outputDir: job.run.outcome.outputDir }, effect.role);
+  const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
+  if (logs !== undefined && rows.length > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
+  const value = {
+    ...{ total: rows.length, bytes: sumBytes(rows), sha256: contentHash(rows) },
+    ...(effect.role === "output" && leftOut.count > 0
+      ? { leftOut: { ...leftOut, names: leftOut.names.map(escapeText) } }
+      : {}),
+  };
   return { result: { is: "ok", value }, files: rows };
 }
 
@@ -71,7 +91,9 @@ export async function putJobFile(
 ): Promise<Ending<"PutFile">> {
   const row = rowOf(context, job, effect.role, effect.index);
   const { artifactId } = putting(job, effect.role);
-  await putFile(context.client, context.files, job.dir, row, artifactId, callFor(job, signal));
+  const call = callFor(job, signal);
+  if (placeInPlace(job, effect.role) !== null) await registerFile(context.client, row, artifactId, call);
+  else await putFile(context.client, context.files, placeOf(job), row, artifactId, call);
   return { result: { is: "ok", value: { bytes: row.bytes } } };
 }
 
@@ -81,8 +103,11 @@ export async function commit(
   { client }: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"Commit">> {
-  const { artifactId, sha256, bytes } = putting(job, effect.role);
-  await client.commit(artifactId, { sha256, bytes }, callFor(job, signal));
+  const { artifactId, total, sha256, bytes } = putting(job, effect.role);
+  const call = callFor(job, signal);
+  const inPlace = placeInPlace(job, effect.role) !== null;
+  const content = inPlace ? await registeredContent(client, artifactId, total, call) : { sha256, bytes };
+  await client.commit(artifactId, content, call);
   return { result: { is: "ok", value: {} } };
 }
 
@@ -91,8 +116,21 @@ export async function removeDir(
   _effect: EffectOf<"RemoveDir">,
   { files }: EffectContext,
 ): Promise<Ending<"RemoveDir">> {
-  await files.remove(job.dir);
+  await files.remove(job.dir, committedParts(job));
   return { result: { is: "ok", value: {} } };
+}
+
+/** A posix artifact is for ever, also where it lies in the job directory. */
+function committedParts(job: Job): string[] {
+  const committed = [
+    job.outputs.stage === "committed" ? placeInPlace(job, "output") : null,
+    job.logs.stage === "committed" ? placeInPlace(job, "log") : null,
+  ];
+  return committed.flatMap((place) => (place !== null && dirname(place) === job.dir ? [basename(place)] : []));
+}
+
+function placeOf({ dir, outputBase }: Job): Place {
+  return { dir, ...(outputBase === undefined ? {} : { outputBase }) };
 }
 
 function rowOf(context: EffectContext, job: Job, role: FileRow["role"], index: number): FileRow {

@@ -5,8 +5,18 @@
  */
 import { createHash } from "node:crypto";
 import type { JobFiles, Owner } from "../../src/artifacts/job-files.ts";
-import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "../../src/artifacts/manifest.ts";
+import {
+  controlDirectory,
+  type FoundFile,
+  isRunLog,
+  numberRows,
+  roleOfOutput,
+  rootOf,
+} from "../../src/artifacts/manifest.ts";
 import { describe } from "../../src/artifacts/owner.ts";
+import { logsDirectory } from "../../src/artifacts/posix-output.ts";
+import { isAllowed } from "../../src/artifacts/posix-roots.ts";
+import { progressOf } from "../../src/artifacts/progress.ts";
 import { holderOf, readReceipts } from "../../src/artifacts/receipts.ts";
 import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
 import { mismatch } from "../../src/artifacts/whole-file.ts";
@@ -33,6 +43,8 @@ interface Directory {
   readonly files: Map<string, File>;
   readonly links: Map<string, string>;
 }
+
+const nobody: Owner = { state: "", stateDir: "", host: "", uid: 0 };
 
 /** `state`: whose directories `remove` may take away. */
 export function createMemoryFiles({ state }: { readonly state: string }): MemoryFiles {
@@ -72,6 +84,11 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
 
     async writeControl(dir, controls) {
       for (const { name, content } of controls) put(dir, `${controlDirectory}/${name}`, content);
+    },
+
+    async readControl(dir, name) {
+      const file = at(dir).files.get(`${controlDirectory}/${name}`);
+      return file ? new TextDecoder().decode(file.bytes) : null;
     },
 
     async writeInput(dir, row, body) {
@@ -115,20 +132,30 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
       return holderOf(holder);
     },
 
-    async list(dir, outputDir, role) {
-      if (role === "log" && !directories.has(dir)) return [];
-      const { files } = at(dir);
-      const found = [...files].flatMap(([path, file]) => foundFile(path, file, outputDir, role) ?? []);
-      const madeByCreate = outputDir === "output";
+    async list({ dir, outputBase = dir, outputDir }, role) {
+      const leftOut = { count: 0, names: [] };
+      if (role === "log" && !directories.has(dir)) return { rows: [], leftOut };
+      const { files } = at(outputBase);
+      const all = outputBase === dir ? files : new Map([...at(dir).files, ...files]);
+      const found = [...all].flatMap(([path, file]) => foundFile(path, file, outputDir, role) ?? []);
+      const madeByCreate = outputDir === "output" && outputBase === dir;
       const there = madeByCreate || [...files.keys()].some((path) => path.startsWith(`${outputDir}/`));
-      if (role === "output" && !there) fail("ENOENT", `${dir}/${outputDir}`);
-      return numberRows(role, found);
+      if (role === "output" && !there) fail("ENOENT", `${outputBase}/${outputDir}`);
+      return { rows: numberRows(role, found), leftOut };
     },
 
-    read(dir, row) {
+    async keepLogs(place, rows, base) {
+      for (const row of rows) {
+        const file = at(rootOf(place, row)).files.get(placeOf(row));
+        if (!file) fail("ENOENT", row.path);
+        at(base).files.set(`${logsDirectory}/${row.path}`, file);
+      }
+    },
+
+    read(place, row) {
       return new ReadableStream<Uint8Array>({
         pull(controller) {
-          const file = at(dir).files.get(placeOf(row));
+          const file = at(rootOf(place, row)).files.get(placeOf(row));
           if (file?.bytes.length !== row.bytes || file.mtimeMs !== row.mtimeMs) {
             throw mismatch(row.path, "bytes", String(row.bytes), file ? "another file" : "no file");
           }
@@ -136,6 +163,11 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
           controller.close();
         },
       });
+    },
+
+    async progress({ dir, outputBase = dir, outputDir }) {
+      const files = directories.get(outputBase)?.files;
+      return progressOf((name) => files?.get(`${outputDir}/${name}`) ?? null);
     },
 
     async stderrTail(dir, schedulerId, lines) {
@@ -147,10 +179,35 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
       return [];
     },
 
-    async remove(dir) {
+    async remove(dir, keep = []) {
       const directory = directories.get(dir);
       if (directory && directory.owner.state !== state) fail("EPERM", dir, true);
-      directories.delete(dir);
+      const kept = [...(directory?.files ?? [])].filter(([path]) => keep.some((part) => path.startsWith(`${part}/`)));
+      if (directory && kept.length > 0) directories.set(dir, { ...directory, files: new Map(kept), links: new Map() });
+      else directories.delete(dir);
+    },
+
+    /** What lies outside of job directories is a directory of its own here, put there by the test. */
+    async findSource(path, roots) {
+      if (!isAllowed(path, roots)) return { is: "refused", why: `"${path}" is in none of the directories` };
+      if (!directories.has(path)) return { is: "refused", why: `"${path}" does not exist` };
+      return { is: "found", path, kind: "directory", bytes: 0 };
+    },
+
+    async hashSource(path) {
+      const source = [...directories.keys()].find((directory) => path.startsWith(`${directory}/`));
+      const file = source === undefined ? undefined : directories.get(source)?.files.get(path.slice(source.length + 1));
+      if (!file) return { is: "refused", why: `"${path}" does not exist` };
+      return { is: "hashed", bytes: file.bytes.length, sha256: hashOf(file.bytes) };
+    },
+
+    async placeSources(dir, sources) {
+      for (const { artifactId, path } of sources) at(dir).links.set(`input/${artifactId}`, path);
+    },
+
+    async makeOutputBase(base) {
+      if (!directories.has(base)) directories.set(base, { owner: nobody, files: new Map(), links: new Map() });
+      return { is: "ours" };
     },
   };
 }

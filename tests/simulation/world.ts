@@ -10,7 +10,7 @@ import { handle } from "../../src/emulator/handle.ts";
 import { createState, type EmulatorState } from "../../src/emulator/state.ts";
 import { addArtifact, addJob, addWorkerCredential } from "../../src/emulator/submitter.ts";
 import { createClient, type Fetch } from "../../src/emx2/client.ts";
-import type { Profile } from "../../src/job/profile.ts";
+import { type Profile, profileDefaults } from "../../src/job/profile.ts";
 import { isTerminal } from "../../src/job/status.ts";
 import { type Journal, openJournal } from "../../src/journal/journal.ts";
 import type { Log } from "../../src/log.ts";
@@ -122,11 +122,14 @@ function settingsOf(state: string, say: (line: string) => void): Parameters<type
     worker: { workerId, hostname: "sim" },
     profiles: [profile],
     apptainer: { command: "apptainer", binds: [] },
+    posixRoots: { directories: [] },
     maxConcurrentJobs: 10,
     maxConcurrentTransfers: 4,
     maxSubmissionsPerMinute: 600,
     pollIntervalMs: 5_000,
     heartbeatIntervalMs: 30_000,
+    queueReportIntervalMs: 300_000,
+    heldJobsWaitMs: null,
     keepJobDirsMs: 24 * 3_600_000,
     lostAfterMs: 3_600_000,
     stderrLinesInReports: 5,
@@ -147,11 +150,7 @@ const profile: Profile = {
   processor: "sim",
   profile: "default",
   workload: { kind: "host", entrypoint: "/bin/true" },
-  sbatchArgs: [],
-  prelude: [],
-  outputResidence: "managed",
-  logResidence: "managed",
-  allowedEnvironment: [],
+  ...profileDefaults,
   time: "10",
 };
 

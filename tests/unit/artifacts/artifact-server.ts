@@ -10,6 +10,7 @@ export interface Stored {
   readonly files: Readonly<Record<string, string>>;
   readonly status?: string;
   readonly residence?: string;
+  readonly contentUrl?: string;
   readonly sha256?: string | null;
   /** Fields that the list of files does not have, and headers that HEAD and GET do not have. */
   readonly hidden?: readonly ("sha256" | "size_bytes")[];
@@ -36,6 +37,7 @@ export function artifactServer(
     port: 0,
     async fetch(request) {
       const path = decodeURIComponent(new URL(request.url).pathname.replace("/api/hpc/artifacts/", ""));
+      if (path === "/api/hpc/health") return Response.json(health);
       requests.push(`${request.method} ${path}`);
       const special = await intercept(request, path);
       if (special) return special;
@@ -65,18 +67,25 @@ export function artifactServer(
 
 export const call = { attempts: 1 };
 
-function viewOf({ id = artifactId, files, status = "COMMITTED", residence = "managed", sha256: told }: Stored) {
+const health = { status: "ok", api_version: "2025-01", worker_auth_mode: "per-worker-hmac" };
+
+function viewOf(stored: Stored) {
+  const { id = artifactId, files, status = "COMMITTED", residence = "managed", contentUrl, sha256: told } = stored;
   const rows = Object.entries(files).map(([path, text]) => ({ path, sha256: sha256(text) }));
-  return { id, name: "in", type: "blob", residence, status, sha256: told === undefined ? contentHash(rows) : told };
+  const about = { id, name: "in", type: "blob", residence, status, content_url: contentUrl };
+  return { ...about, sha256: told === undefined ? contentHash(rows) : told };
 }
 
 function listOf({ files, hidden = [] }: Stored, url: string) {
-  const offset = Number(new URL(url).searchParams.get("offset"));
+  const query = new URL(url).searchParams;
+  const offset = Number(query.get("offset"));
+  const limit = Number(query.get("limit") ?? 100);
   const items = Object.entries(files).map(([path, text]) => {
     const facts = { sha256: sha256(text), size_bytes: String(Buffer.byteLength(text)) };
     return { path, ...Object.fromEntries(Object.entries(facts).filter(([name]) => !hidden.some((h) => h === name))) };
   });
-  return { items: items.slice(offset), count: items.length - offset, total_count: items.length };
+  const page = items.slice(offset, offset + limit);
+  return { items: page, count: page.length, total_count: items.length };
 }
 
 function content({ files, hiddenHeaders = [] }: Stored, file: string, request: Request): Response {

@@ -33,10 +33,10 @@ async function finishedJob(): Promise<WorkDirectory & { readonly secret: string 
 }
 
 const pathsOf = async (w: WorkDirectory, role: "output" | "log" = "output") =>
-  (await w.files.list(w.dir, "output", role)).map((row) => row.path);
+  (await w.files.list({ dir: w.dir, outputDir: "output" }, role)).rows.map((row) => row.path);
 
 describe("what is no regular file", () => {
-  test("links to a secret, to a directory, to nothing are not listed, and are told of once", async () => {
+  test("links to a secret, to a directory, to nothing are not listed, and are named", async () => {
     using w = await finishedJob();
     symlinkSync(w.secret, join(w.dir, "output/link.txt"));
     symlinkSync(w.secret, join(w.dir, "output/link.log"));
@@ -44,9 +44,11 @@ describe("what is no regular file", () => {
     symlinkSync("nowhere", join(w.dir, "output/broken"));
     expect(await pathsOf(w)).toEqual(["result.txt"]);
     expect(await pathsOf(w, "log")).toEqual([]);
-    expect(w.warnings).toEqual([
-      expect.stringMatching(/^4 left out of the outputs, being no regular files: .*symbolic link/),
-    ]);
+    const { leftOut } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
+    expect(leftOut.count).toBe(4);
+    expect([...leftOut.names].sort()).toEqual(
+      ["broken", "dir", "link.log", "link.txt"].map((name) => `"${name}" (symbolic link)`),
+    );
   });
 
   test("a FIFO and a socket hang nothing", async () => {
@@ -88,7 +90,7 @@ describe("a file that is swapped between the listing and the upload", () => {
   test.each(["a link to a secret", "another file", "a directory", "nothing", "a FIFO"])("for %s", async (what) => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
-    const [row] = await w.files.list(w.dir, "output", "output");
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     rmSync(path);
     if (what === "a link to a secret") symlinkSync(w.secret, path);
     if (what === "another file") renameSync(w.secret, path);
@@ -96,16 +98,16 @@ describe("a file that is swapped between the listing and the upload", () => {
     if (what === "a FIFO") execFileSync("mkfifo", [path]);
     if (what === "another file") utimesSync(path, new Date(0), new Date(0));
     const received: Uint8Array[] = [];
-    const fault = await faultOf(drain(w.files.read(w.dir, row ?? expect.unreachable()), received));
+    const fault = await faultOf(drain(w.files.read({ dir: w.dir }, row ?? expect.unreachable()), received));
     expect(fault).toMatchObject({ name: "IntegrityError" });
     expect(Buffer.concat(received).toString()).toBe("");
   });
 
   test("a job directory that is out of reach says nothing about its files: the upload may be tried again", async () => {
     using w = await finishedJob();
-    const [row] = await w.files.list(w.dir, "output", "output");
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     renameSync(w.root, `${w.root}.away`);
-    const fault = await faultOf(contentOf(w.files.read(w.dir, row ?? expect.unreachable())));
+    const fault = await faultOf(contentOf(w.files.read({ dir: w.dir }, row ?? expect.unreachable())));
     renameSync(`${w.root}.away`, w.root);
     expect(fault).toMatchObject({ name: "StorageError", code: "ENOENT", permanent: false });
   });
@@ -114,21 +116,21 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     mkdirSync(join(w.dir, "output/sub"));
     writeFileSync(join(w.dir, "output/sub/secret"), "AKIA-public");
-    const rows = await w.files.list(w.dir, "output", "output");
+    const rows = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     const { mtimeMs } = statSync(join(w.dir, "output/sub/secret"));
     utimesSync(w.secret, mtimeMs / 1000, mtimeMs / 1000);
     renameSync(join(w.dir, "output/sub"), join(w.dir, "work/sub"));
     symlinkSync(w.root, join(w.dir, "output/sub"));
     const row = rows.find(({ path }) => path === "sub/secret") ?? expect.unreachable();
-    expect(await faultOf(contentOf(w.files.read(w.dir, row)))).toMatchObject({ name: "IntegrityError" });
+    expect(await faultOf(contentOf(w.files.read({ dir: w.dir }, row)))).toMatchObject({ name: "IntegrityError" });
   });
 
   test("a file that grows while it is read is never given out to its end", async () => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
     writeFileSync(path, Buffer.alloc(1024 * 1024));
-    const [row] = await w.files.list(w.dir, "output", "output");
-    const reader = w.files.read(w.dir, row ?? expect.unreachable()).getReader();
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const reader = w.files.read({ dir: w.dir }, row ?? expect.unreachable()).getReader();
     expect((await reader.read()).value?.length).toBeLessThan(1024 * 1024);
     appendFileSync(path, "more");
     const rest = async () => {
@@ -145,10 +147,10 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
     writeFileSync(path, Buffer.alloc(1024 * 1024));
-    const [row] = await w.files.list(w.dir, "output", "output");
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     appendFileSync(path, "more");
     const received: Uint8Array[] = [];
-    await faultOf(drain(w.files.read(w.dir, row ?? expect.unreachable()), received));
+    await faultOf(drain(w.files.read({ dir: w.dir }, row ?? expect.unreachable()), received));
     expect(received).toEqual([]);
   });
 
@@ -179,10 +181,10 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
     writeFileSync(path, Buffer.alloc(1024 * 1024));
-    const [row] = await w.files.list(w.dir, "output", "output");
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     const openFiles = () =>
       Number(execFileSync("sh", ["-c", `ls -l /proc/${process.pid}/fd | grep -c result.txt || :`]));
-    const reader = w.files.read(w.dir, row ?? expect.unreachable()).getReader();
+    const reader = w.files.read({ dir: w.dir }, row ?? expect.unreachable()).getReader();
     await reader.read();
     expect(openFiles()).toBe(1);
     const pending = reader.read();

@@ -140,17 +140,17 @@ describe.each([
     w.files.put(w.dir, "work/scratch.txt", "not an output");
     for (const name of ["slurm-7.out", "slurm-7.err", "exit.a1.0"]) w.files.put(w.dir, `.emx2/${name}`, "");
 
-    const outputs = await w.files.list(w.dir, "output", "output");
+    const outputs = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     expect(outputs.map((row) => [row.index, row.path, row.bytes, row.sha256])).toEqual([
       [0, "b.txt", 12, sha256("output/b.txt")],
       [1, "empty", 0, sha256("")],
       [2, "sub/a.txt", 16, sha256("output/sub/a.txt")],
     ]);
     expect(contentHash(outputs)).toHaveLength(64);
-    const read = await Promise.all(outputs.map((row) => contentOf(w.files.read(w.dir, row))));
+    const read = await Promise.all(outputs.map((row) => contentOf(w.files.read({ dir: w.dir }, row))));
     expect(read).toEqual(["output/b.txt", "", "output/sub/a.txt"]);
 
-    const logs = await w.files.list(w.dir, "output", "log");
+    const logs = (await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows;
     expect(logs.map((row) => [row.path, row.directory])).toEqual([
       ["output/slurm-7.out", "output"],
       ["run.log", "output"],
@@ -158,28 +158,30 @@ describe.each([
       ["slurm-7.out", ".emx2"],
     ]);
     const [moved] = logs;
-    expect(moved && (await contentOf(w.files.read(w.dir, moved)))).toBe("output/slurm-7.out");
+    expect(moved && (await contentOf(w.files.read({ dir: w.dir }, moved)))).toBe("output/slurm-7.out");
   });
 
   test("a file that changed since it was hashed is not given out whole", async () => {
     using w = world();
     await w.files.create(w.dir, ownerOf());
     w.files.put(w.dir, "output/a", "before");
-    const [row] = await w.files.list(w.dir, "output", "output");
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     w.files.put(w.dir, "output/a", "longer than before");
-    expect(await faultOf(contentOf(w.files.read(w.dir, row ?? expect.unreachable())))).toBeInstanceOf(IntegrityError);
+    expect(await faultOf(contentOf(w.files.read({ dir: w.dir }, row ?? expect.unreachable())))).toBeInstanceOf(
+      IntegrityError,
+    );
   });
 
   test("a missing output directory is no empty one for outputs; the run's own logs are listed all the same", async () => {
     using w = world();
     await w.files.create(w.dir, ownerOf());
     w.files.put(w.dir, ".emx2/slurm-7.err", "no space");
-    expect(await faultOf(w.files.list(w.dir, "output.a1.1", "output"))).toMatchObject({
+    expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output.a1.1" }, "output"))).toMatchObject({
       name: "StorageError",
       code: "ENOENT",
       permanent: false,
     });
-    expect(await w.files.list(w.dir, "output.a1.1", "log")).toHaveLength(1);
+    expect((await w.files.list({ dir: w.dir, outputDir: "output.a1.1" }, "log")).rows).toHaveLength(1);
   });
 
   test("receipts: no directory, nothing yet, a lease and its newest run", async () => {
@@ -240,11 +242,11 @@ describe.each([
     using w = world();
     await w.files.create(w.dir, ownerOf());
     w.files.put(w.dir, "output/a", "a");
-    const [row = expect.unreachable()] = await w.files.list(w.dir, "output", "output");
+    const [row = expect.unreachable()] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     await w.files.remove(w.dir);
     const acts = [
-      () => w.files.list(w.dir, "output", "output"),
-      () => contentOf(w.files.read(w.dir, row)),
+      () => w.files.list({ dir: w.dir, outputDir: "output" }, "output"),
+      () => contentOf(w.files.read({ dir: w.dir }, row)),
       () => w.files.hasInput(w.dir, inputRow("a", "x")),
       () => w.files.writeInput(w.dir, inputRow("a", "x"), streamOf("x")),
       () => w.files.writeControl(w.dir, [{ name: "job.sh", content: "x" }]),
@@ -252,7 +254,7 @@ describe.each([
     for (const act of acts) {
       expect(await faultOf(act())).toMatchObject({ name: "StorageError", code: "ENOENT", permanent: true });
     }
-    expect(await w.files.list(w.dir, "output", "log")).toEqual([]);
+    expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows).toEqual([]);
     expect(await w.files.stderrTail(w.dir, "7", 5)).toEqual([]);
   });
 

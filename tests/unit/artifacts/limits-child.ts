@@ -48,10 +48,10 @@ async function roundTrip(): Promise<object> {
   const { sha256 } = await files.writeInput(dir, row(), made());
   const found = await files.hasInput(dir, { ...row(), sha256 });
   await Bun.$`mv ${dir}/input/${artifactId}/big ${dir}/output/big`.quiet();
-  const [listed] = await files.list(dir, "output", "output");
+  const [listed] = (await files.list({ dir: dir, outputDir: "output" }, "output")).rows;
   if (!listed) throw new Error("the output is not listed");
   const hash = createHash("sha256");
-  const reader = files.read(dir, listed).getReader();
+  const reader = files.read({ dir: dir }, listed).getReader();
   for (let next = await reader.read(); !next.done; next = await reader.read()) hash.update(next.value);
   callOff();
   const hashes = [listed.sha256 === sha256, hash.digest("hex") === sha256];
@@ -59,7 +59,7 @@ async function roundTrip(): Promise<object> {
 }
 
 async function list(): Promise<object> {
-  return { paths: (await files.list(dir, "output", "output")).map((listed) => listed.path) };
+  return { paths: (await files.list({ dir: dir, outputDir: "output" }, "output")).rows.map((listed) => listed.path) };
 }
 
 async function remove(): Promise<object> {

@@ -23,8 +23,8 @@ const outputRow: FileRow = { role: "output", index: 0, directory: "output", path
 
 /** What needs the job directory, each by its name. */
 const acts: Readonly<Record<string, (files: JobFiles, dir: string) => Promise<unknown>>> = {
-  "listing outputs": (files, dir) => files.list(dir, "output", "output"),
-  "reading an output": (files, dir) => contentOf(files.read(dir, outputRow)),
+  "listing outputs": (files, dir) => files.list({ dir: dir, outputDir: "output" }, "output"),
+  "reading an output": (files, dir) => contentOf(files.read({ dir: dir }, outputRow)),
   "writing control files": (files, dir) => files.writeControl(dir, [{ name: "job.sh", content: "x" }]),
   "writing an input": (files, dir) => files.writeInput(dir, inputRow("a", "x"), streamOf("x")),
   "looking for an input": (files, dir) => files.hasInput(dir, inputRow("a", "x")),
@@ -84,24 +84,28 @@ test("a part that showed in between starts anew", async () => {
   using w = await world();
   const output = join(w.dir, "output");
   rmSync(output, { recursive: true });
-  await faultOf(w.files.list(w.dir, "output", "output"));
+  await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "output"));
   w.clock.advance(9 * minute);
   mkdirSync(output);
-  expect(await w.files.list(w.dir, "output", "output")).toEqual([]);
+  expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows).toEqual([]);
   rmSync(output, { recursive: true });
   w.clock.advance(9 * minute);
-  expect(await faultOf(w.files.list(w.dir, "output", "output"))).toMatchObject({ permanent: false });
+  expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "output"))).toMatchObject({
+    permanent: false,
+  });
 });
 
 test("logs and stderr: what is left is taken, and nothing where nothing is", async () => {
   using w = await world();
   writeFileSync(join(w.dir, "output/run.log"), "said");
   rmSync(join(w.dir, ".emx2"), { recursive: true });
-  expect((await w.files.list(w.dir, "output", "log")).map(({ path }) => path)).toEqual(["run.log"]);
+  expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows.map(({ path }) => path)).toEqual([
+    "run.log",
+  ]);
   expect(await w.files.stderrTail(w.dir, "7", 5)).toEqual([]);
   rmSync(w.dir, { recursive: true });
-  expect(await w.files.list(w.dir, "output", "log")).toEqual([]);
+  expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows).toEqual([]);
   expect(await w.files.stderrTail(w.dir, "7", 5)).toEqual([]);
   rmSync(w.root, { recursive: true });
-  expect(await faultOf(w.files.list(w.dir, "output", "log"))).toMatchObject({ permanent: false });
+  expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "log"))).toMatchObject({ permanent: false });
 });

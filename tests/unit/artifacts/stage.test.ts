@@ -4,14 +4,17 @@ import { join } from "node:path";
 import type { JobFiles } from "../../../src/artifacts/job-files.ts";
 import { listInputs, stageFile } from "../../../src/artifacts/stage.ts";
 import { systemClock } from "../../../src/clock.ts";
+import type { Emx2Client } from "../../../src/emx2/client.ts";
+import { createMemoryFiles } from "../../simulation/memory-files.ts";
 import { clientOf, rawServer } from "../emx2/raw-server.ts";
 import { artifactServer, call, type Stored } from "./artifact-server.ts";
-import { artifactId, faultOf, inputRow, ownerOf, sha256, workDirectory } from "./work-directory.ts";
+import { artifactId, faultOf, inputRow, ownerOf, sha256, state, workDirectory } from "./work-directory.ts";
 
 const otherId = "6b2f8c1e-0000-4000-8000-000000000002";
-const listed = (client: Parameters<typeof listInputs>[0], ...ids: string[]) =>
+const posixRoots = { directories: [] };
+const listed = (client: Emx2Client, ...ids: string[]) =>
   listInputs(
-    client,
+    { client, files: createMemoryFiles({ state }), posixRoots },
     (ids.length > 0 ? ids : [artifactId]).map((id) => ({ artifactId: id })),
     call,
   );
@@ -26,6 +29,7 @@ describe("listInputs", () => {
     expect(await listed(server.client, artifactId, otherId)).toEqual({
       is: "ok",
       bytes: 3,
+      sources: [],
       rows: [
         { ...row, index: 0, path: "b.txt", bytes: 2, sha256: sha256("bb") },
         { ...row, index: 1, path: "sub/a.txt", bytes: 1, sha256: sha256("a") },
@@ -42,9 +46,20 @@ describe("listInputs", () => {
     });
   });
 
+  test("a list of any length is read page by page, each file once", async () => {
+    const files = Object.fromEntries(Array.from({ length: 2_500 }, (_, index) => [`f${index}`, String(index)]));
+    await using server = artifactServer([{ files }]);
+    const answer = await listed(server.client);
+    if (answer.is !== "ok") throw new Error(answer.cause);
+    expect(new Set(answer.rows.map((row) => row.path)).size).toBe(2_500);
+    expect(answer.rows.map((row) => row.index)).toEqual(Array.from({ length: 2_500 }, (_, index) => index));
+    expect(server.requests.filter((request) => request.endsWith("/files"))).toHaveLength(3);
+  });
+
   test("a job without inputs asks nothing", async () => {
     await using server = artifactServer([]);
-    expect(await listInputs(server.client, [], call)).toEqual({ is: "ok", rows: [], bytes: 0 });
+    const parts = { client: server.client, files: createMemoryFiles({ state }), posixRoots };
+    expect(await listInputs(parts, [], call)).toEqual({ is: "ok", rows: [], bytes: 0, sources: [] });
     expect(server.requests).toEqual([]);
   });
 
@@ -54,11 +69,7 @@ describe("listInputs", () => {
       { files: { a: "a" }, status: "UPLOADING" },
       `input artifact ${artifactId} is UPLOADING, not COMMITTED`,
     ],
-    [
-      "of another residence",
-      { files: { a: "a" }, residence: "posix" },
-      `input artifact ${artifactId} has residence posix: `,
-    ],
+    ["of another residence", { files: { a: "a" }, residence: "s3" }, `input artifact ${artifactId} has residence s3: `],
     ["without files", { files: {}, sha256: null }, `input artifact ${artifactId} has no files`],
     [
       "with a path that leads out",

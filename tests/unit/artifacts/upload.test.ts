@@ -63,7 +63,7 @@ describe("putFile", () => {
     await w.files.create(w.dir, ownerOf());
     mkdirSync(join(w.dir, "output/sub"));
     writeFileSync(join(w.dir, "output", path), content);
-    const [row] = await w.files.list(w.dir, "output", "output");
+    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
     return { ...w, row: row ?? expect.unreachable() };
   }
 
@@ -74,7 +74,7 @@ describe("putFile", () => {
       return undefined;
     });
     using w = await withOutput("sub/r%2F é.json", '{"a":1}');
-    await putFile(server.client, w.files, w.dir, w.row, artifactId, call);
+    await putFile(server.client, w.files, { dir: w.dir }, w.row, artifactId, call);
     expect(server.put).toEqual(new Map([["sub/r%2F é.json", '{"a":1}']]));
     expect(server.requests).toEqual([`PUT ${artifactId}/files/sub/r%2F é.json`]);
     expect(headers.get("content-length")).toBe("7");
@@ -85,7 +85,7 @@ describe("putFile", () => {
   test("an empty file is sent, too", async () => {
     await using server = artifactServer([]);
     using w = await withOutput("empty", "");
-    await putFile(server.client, w.files, w.dir, w.row, artifactId, call);
+    await putFile(server.client, w.files, { dir: w.dir }, w.row, artifactId, call);
     expect(server.put).toEqual(new Map([["empty", ""]]));
   });
 
@@ -93,12 +93,12 @@ describe("putFile", () => {
     const large = "x".repeat(2 * 1024 * 1024);
     using w = await withOutput("large", large);
     await using arrived = artifactServer([{ files: { large } }]);
-    await putFile(arrived.client, w.files, w.dir, w.row, artifactId, call);
+    await putFile(arrived.client, w.files, { dir: w.dir }, w.row, artifactId, call);
     expect(arrived.requests).toEqual([`HEAD ${artifactId}/files/large`]);
     await using half = artifactServer([{ files: { large: large.slice(1) } }]);
-    await putFile(half.client, w.files, w.dir, w.row, artifactId, call);
+    await putFile(half.client, w.files, { dir: w.dir }, w.row, artifactId, call);
     await using nothing = artifactServer([]);
-    await putFile(nothing.client, w.files, w.dir, w.row, artifactId, call);
+    await putFile(nothing.client, w.files, { dir: w.dir }, w.row, artifactId, call);
     expect([half.put.get("large") === large, nothing.put.get("large") === large]).toEqual([true, true]);
   });
 
@@ -106,7 +106,7 @@ describe("putFile", () => {
     await using server = artifactServer([]);
     using w = await withOutput("a", "before");
     writeFileSync(join(w.dir, "output/a"), "longer than before");
-    const fault = await faultOf(putFile(server.client, w.files, w.dir, w.row, artifactId, call));
+    const fault = await faultOf(putFile(server.client, w.files, { dir: w.dir }, w.row, artifactId, call));
     expect(fault).toMatchObject({
       name: "IntegrityError",
       message: expect.stringContaining("changed while it was read"),
@@ -120,7 +120,7 @@ describe("putFile", () => {
       return Response.json({ title: "Too Large", status: 413, detail: "max 10" }, { status: 413 });
     });
     using w = await withOutput("a", "before");
-    const fault = await faultOf(putFile(server.client, w.files, w.dir, w.row, artifactId, call));
+    const fault = await faultOf(putFile(server.client, w.files, { dir: w.dir }, w.row, artifactId, call));
     expect(fault).toMatchObject({
       name: "ApiError",
       message: expect.stringContaining("posix residence"),

@@ -1,0 +1,144 @@
+/**
+ * Outputs and logs that stay on the cluster. Other accounts meet us there, unlike in the job directory: what they planted is
+ * neither taken nor followed.
+ */
+import { type FileHandle, link, lstat, mkdir } from "node:fs/promises";
+import { errnoOf, StorageError } from "../errors.ts";
+import type { FileRow } from "../job/effect.ts";
+import { readHeldStill } from "./file-content.ts";
+import { type Place, rootOf } from "./manifest.ts";
+import { entry, openDirectory, openRegular, withDirectory } from "./no-follow.ts";
+import { checkArtifactPath } from "./path.ts";
+import type { Progress } from "./storage-fault.ts";
+import { mismatch, removeIfThere, writeStream, writeWhole } from "./whole-file.ts";
+
+/** Results are for the group that works with them; the rest of the machine has no part in them. */
+const forTheGroup = 0o050;
+
+/** Makes `<posix_output_dir>/<job id>`, whose parent has to exist. `foreign`: whose it is. */
+export async function makeOutputBase(
+  base: string,
+): Promise<{ readonly is: "ours" } | { readonly is: "foreign"; readonly owner: string }> {
+  const isNew = await made(base);
+  let directory: FileHandle;
+  try {
+    directory = await openDirectory(base);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code !== "ENOTDIR" && code !== "ELOOP" && code !== "EACCES") throw error;
+    return { is: "foreign", owner: (await lstat(base)).isSymbolicLink() ? "a symbolic link" : `unusable (${code})` };
+  }
+  try {
+    const { uid, mode } = await directory.stat();
+    // What mkdir made may show another uid: network file systems map accounts.
+    if (!isNew && uid !== process.geteuid?.()) return { is: "foreign", owner: `uid ${uid}` };
+    await directory.chmod((mode & 0o7777) | forTheGroup);
+    return { is: "ours" };
+  } finally {
+    await directory.close();
+  }
+}
+
+async function made(base: string): Promise<boolean> {
+  try {
+    await mkdir(base, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** In `logs/` of the directory that keeps them. */
+export const logsDirectory = "logs";
+const temporary = ".emx2-part";
+
+/** Puts log files below `<base>/logs`, each at its path in the artifact: by a second name where that can be, else copied. */
+export async function keepLogs(
+  place: Place,
+  rows: readonly FileRow[],
+  base: string,
+  progress: Progress,
+): Promise<void> {
+  try {
+    await withDirectory(base, [logsDirectory], (logs) => openToGroup(logs), { create: true });
+    for (const row of rows) {
+      progress.step();
+      await keepLog(place, row, base, progress);
+    }
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === undefined || !blocked.has(code)) throw error;
+    const message = `something stands where logs are to be kept, in ${base}/${logsDirectory} (${code})`;
+    throw new StorageError(message, { code, syscall: "keep logs", path: base, permanent: true }, { cause: error });
+  }
+}
+
+/** A link, file or directory of the job's is in the way. */
+const blocked: ReadonlySet<string> = new Set(["ELOOP", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY"]);
+/** No second name: another file system, one without hard links, or one that forbids them. */
+const unlinkable: ReadonlySet<string> = new Set(["EXDEV", "EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+
+function keepLog(place: Place, row: FileRow, base: string, progress: Progress): Promise<void> {
+  const source = segmentsOf(`${row.directory}/${row.diskPath ?? row.path}`);
+  const target = [logsDirectory, ...segmentsOf(row.path)];
+  const name = target.pop() ?? "";
+  const sourceName = source.pop() ?? "";
+  return withDirectory(rootOf(place, row), source, (from) =>
+    withDirectory(
+      base,
+      target,
+      async (directory) => {
+        await openToGroup(directory);
+        await removeIfThere(entry(directory, name));
+        try {
+          await link(entry(from, sourceName), entry(directory, name));
+        } catch (error) {
+          if (!unlinkable.has(errnoOf(error) ?? "")) throw error;
+          return copy(row, from, sourceName, directory, name, progress);
+        }
+        await mustBeTheOne(row, directory, name);
+      },
+      { create: true },
+    ),
+  );
+}
+
+async function openToGroup(directory: FileHandle): Promise<void> {
+  await directory.chmod(((await directory.stat()).mode & 0o7777) | forTheGroup);
+}
+
+async function copy(
+  row: FileRow,
+  from: FileHandle,
+  sourceName: string,
+  directory: FileHandle,
+  name: string,
+  progress: Progress,
+): Promise<void> {
+  await writeWhole({ control: directory, temporary, directory, name }, 0o640, async (file) => {
+    const body = readHeldStill(row, { open: () => openRegular(from, sourceName), within: (work) => work() });
+    await writeStream(file, body, { what: row.path, bytes: row.bytes, sha256: row.sha256 }, progress);
+    await file.chmod(0o640);
+  });
+}
+
+/** Between the hashing and now another file may have got its name. */
+async function mustBeTheOne(row: FileRow, directory: FileHandle, name: string): Promise<void> {
+  const file = await openRegular(directory, name);
+  if (file === null) throw mismatch(row.path, "bytes", `a regular file of ${row.bytes}`, "something else");
+  try {
+    const { size, mtimeMs } = await file.stat();
+    if (size !== row.bytes) throw mismatch(row.path, "bytes", String(row.bytes), String(size));
+    if (Math.floor(mtimeMs) !== row.mtimeMs)
+      throw mismatch(row.path, "mtimeMs", String(row.mtimeMs), String(Math.floor(mtimeMs)));
+  } finally {
+    await file.close();
+  }
+}
+
+function segmentsOf(path: string): string[] {
+  const checked = checkArtifactPath(path);
+  if ("refused" in checked) throw new Error(`a path reached the kept logs unchecked: ${checked.refused}`);
+  return [...checked.ok];
+}
