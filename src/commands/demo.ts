@@ -13,7 +13,7 @@ import { Secret } from "../config/secret.ts";
 import { compose } from "../daemon/compose.ts";
 import { type ServedEmulator, serve } from "../emulator/serve.ts";
 import { addArtifact, addJob, addWorkerCredential } from "../emulator/submitter.ts";
-import type { Profile } from "../job/profile.ts";
+import { type Profile, profileDefaults } from "../job/profile.ts";
 import { isTerminal } from "../job/status.ts";
 import { createLifeView, timeIn } from "../view/life.ts";
 import { type Colors, colorsOf, table } from "../view/lines.ts";
@@ -121,6 +121,8 @@ function configOf(baseUrl: string, secret: string, dir: string, args: Play["args
       heartbeatIntervalMs: 30_000,
       maxConcurrentTransfers: 4,
       stateDir: join(dir, "state"),
+      queueReportIntervalMs: 300_000,
+      heldJobsWaitMs: null,
       keepJobDirsMs: null,
       minFreeDiskBytes: 0,
       lostAfterMs: patienceMs,
@@ -128,7 +130,7 @@ function configOf(baseUrl: string, secret: string, dir: string, args: Play["args
     },
     slurm: { maxSubmissionsPerMinute: 60 },
     profiles: demoJobs.map((job) => profileOf(job, dir, args)),
-    apptainer: { command: "apptainer", binds: [], tmpDir: join(dir, "jobs") },
+    apptainer: { command: "apptainer", binds: [], tmpDir: join(dir, "jobs"), posixRoots: [] },
   };
 }
 
@@ -144,11 +146,7 @@ function profileOf(job: DemoJob, dir: string, { partition, account }: Play["args
     time: "5",
     ...(partition === undefined ? {} : { partition }),
     ...(account === undefined ? {} : { account }),
-    sbatchArgs: [],
-    prelude: [],
-    outputResidence: "managed",
-    logResidence: "managed",
-    allowedEnvironment: [],
+    ...profileDefaults,
   };
 }
 

@@ -3,6 +3,7 @@
  * the real ones (`compose.ts`), the simulation its own; everything between the seams is the same.
  */
 import type { JobFiles, Owner } from "../artifacts/job-files.ts";
+import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import { type Clock, steady } from "../clock.ts";
 import type { Emx2Client } from "../emx2/client.ts";
 import type { JobEvent } from "../job/effect.ts";
@@ -16,6 +17,7 @@ import type { EffectContext } from "./effect-context.ts";
 import { createPerformer, type EffectTable } from "./effects.ts";
 import { Engine } from "./engine.ts";
 import { createHeartbeat } from "./heartbeat.ts";
+import { createHolds, type Holds } from "./holds.ts";
 import type { Loop } from "./loop.ts";
 import { Pool } from "./pools.ts";
 import { createSchedulerPoll } from "./scheduler-poll.ts";
@@ -37,11 +39,15 @@ export interface Settings {
   /** Every configured profile; those that this version can not run are neither registered nor claimed for. */
   readonly profiles: readonly Profile[];
   readonly apptainer: ApptainerSettings;
+  /** Where posix inputs may lie. */
+  readonly posixRoots: PosixRoots;
   readonly maxConcurrentJobs: number;
   readonly maxConcurrentTransfers: number;
   readonly maxSubmissionsPerMinute: number;
   readonly pollIntervalMs: number;
   readonly heartbeatIntervalMs: number;
+  readonly queueReportIntervalMs: number;
+  readonly heldJobsWaitMs: number | null;
   readonly keepJobDirsMs: number | null;
   readonly lostAfterMs: number;
   readonly stderrLinesInReports: number;
@@ -53,6 +59,7 @@ export interface Settings {
 
 export interface Assembly {
   readonly engine: Engine;
+  readonly holds: Holds;
   readonly serverPoll: ServerPoll;
   readonly schedulerPoll: Loop;
   readonly heartbeat: Loop;
@@ -81,6 +88,14 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
   // A host whose clock is set back must not put every wait and every grace off by as much.
   const clock = steady(seams.clock);
   const byKey = new Map(settings.profiles.map((profile) => [profile.key, profile]));
+  const holds = createHolds({
+    clock,
+    journal,
+    log,
+    profiles: settings.profiles,
+    jobs: () => engine.jobs,
+    changed: (profileKey) => engine.reconsider(profileKey),
+  });
   const context: EffectContext = {
     clock,
     client,
@@ -90,9 +105,12 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     schedulerOf,
     owner: settings.owner,
     apptainer: settings.apptainer,
+    posixRoots: settings.posixRoots,
     stderrLinesInReports: settings.stderrLinesInReports,
     delays,
     profileOf: (key) => byKey.get(key),
+    holds,
+    capabilityMissing: () => assembly.serverPoll.capabilityMissing(),
     schedulerDown: (backend) => engine.setSchedulerUp(backend, false),
   };
   const engine = new Engine({
@@ -113,10 +131,12 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
       }),
     },
     onFault: settings.onFault,
+    heldOf: holds.heldOf,
     policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
     ...(settings.onChange ? { onChange: settings.onChange } : {}),
   });
-  return { engine, ...loops({ ...seams, clock }, settings, engine) };
+  const assembly = { engine, holds, ...loops({ ...seams, clock }, settings, engine, holds) };
+  return assembly;
 }
 
 function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | undefined) {
@@ -125,16 +145,23 @@ function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | u
     fenceMs: scheduler.fenceMs,
     cancelRepeatMs: delays.cancelRepeatMs,
     keepJobDirsMs: settings.keepJobDirsMs,
+    queueReportIntervalMs: settings.queueReportIntervalMs,
+    timeouts: {
+      submissionMs: profile?.submissionTimeoutMs ?? null,
+      executionMs: profile?.executionTimeoutMs ?? null,
+      heldMs: settings.heldJobsWaitMs,
+    },
     graces: {
       receiptMs: receiptGraceMs,
       sealMs: sealGraceMs,
+      mayRequeue: profile?.requeue ?? false,
       cancelledMs: cancelledGraceMs,
       lostMs: (timeLimit ?? unknownTimeLimitMs) + killWaitMs + settings.lostAfterMs,
     },
   };
 }
 
-function loops(seams: Seams, settings: Settings, engine: Engine): Omit<Assembly, "engine"> {
+function loops(seams: Seams, settings: Settings, engine: Engine, holds: Holds): Omit<Assembly, "engine" | "holds"> {
   const { clock, client, files, log, schedulerOf } = seams;
   const intervalMs = settings.pollIntervalMs;
   const usable = settings.profiles.filter((profile) => profile.unsupported === undefined);
@@ -148,6 +175,7 @@ function loops(seams: Seams, settings: Settings, engine: Engine): Omit<Assembly,
     worker: settings.worker,
     profiles: usable,
     limits: { maxConcurrentJobs: settings.maxConcurrentJobs, perProfile },
+    holds,
     backend: settings.backend,
     jobDir: settings.jobDir,
     blocked: settings.blocked,

@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { createJobDirectory } from "../artifacts/job-directory.ts";
+import { posixRoots } from "../artifacts/posix-roots.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { JobEvent } from "../job/effect.ts";
@@ -92,11 +93,14 @@ async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: Dae
       worker: { workerId: config.emx2.workerId, hostname: hostname() },
       profiles: config.profiles,
       apptainer: config.apptainer,
+      posixRoots: posixRoots(config),
       maxConcurrentJobs: config.worker.maxConcurrentJobs,
       maxConcurrentTransfers: config.worker.maxConcurrentTransfers,
       maxSubmissionsPerMinute: config.slurm.maxSubmissionsPerMinute,
       pollIntervalMs: config.worker.pollIntervalMs,
       heartbeatIntervalMs: config.worker.heartbeatIntervalMs,
+      queueReportIntervalMs: config.worker.queueReportIntervalMs,
+      heldJobsWaitMs: config.worker.heldJobsWaitMs,
       keepJobDirsMs: config.worker.keepJobDirsMs,
       lostAfterMs: config.worker.lostAfterMs,
       stderrLinesInReports: config.worker.stderrLinesInReports,

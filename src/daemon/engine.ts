@@ -4,7 +4,7 @@
  * keeps one effect per job and lane, writes intents down before they start, and turns every end into an event.
  */
 import type { Clock } from "../clock.ts";
-import { type Decision, decide, type Policy } from "../job/decide.ts";
+import { type Decision, decide, type Held, type Policy } from "../job/decide.ts";
 import { type Effect, type FileRow, type JobEvent, laneOf, type Result } from "../job/effect.ts";
 import { fold } from "../job/fold.ts";
 import type { Job, Lane } from "../job/job.ts";
@@ -21,6 +21,8 @@ export interface EngineParts {
   readonly journal: Journal;
   readonly log: Log;
   policyOf(job: Job): Policy;
+  /** Set while the job's profile is held. */
+  heldOf(job: Job): Held | undefined;
   readonly pools: Readonly<Record<PoolName, Pool>>;
   readonly perform: Performer;
   /** Something that no effect can answer for: the journal can not be written, or a bug of ours. The daemon has to end. */
@@ -86,6 +88,11 @@ export class Engine {
     for (const job of [...this.#jobs.values()]) if (job.backend === backend) this.#pump(job.id);
   }
 
+  /** The profile's hold has begun, moved its probe, or ended. */
+  reconsider(profileKey: string): void {
+    for (const job of [...this.#jobs.values()]) if (job.profileKey === profileKey) this.#pump(job.id);
+  }
+
   /** Effects that are running or wait for room. */
   get inFlight(): number {
     let count = 0;
@@ -142,6 +149,13 @@ export class Engine {
     const job = this.#jobs.get(jobId);
     if (!job || this.#stopped) return;
     const decision = this.#decide(job);
+    if (decision.expired) {
+      const { by, detail } = decision.expired;
+      // Nothing can expire twice: the stop that this sets ends every other time-out.
+      this.#apply(jobId, { kind: "Expired", at: this.#parts.clock.wall(), by, detail }, "durable");
+      this.#pump(jobId);
+      return;
+    }
     const flights = this.#flights.get(jobId);
     for (const lane of decision.abort) {
       const flight = flights?.get(lane);
@@ -162,9 +176,10 @@ export class Engine {
   }
 
   #decide(job: Job): Decision {
+    const held = this.#parts.heldOf(job);
     return decide(
       job,
-      { schedulerUp: this.isSchedulerUp(job.backend) },
+      { schedulerUp: this.isSchedulerUp(job.backend), ...(held ? { held } : {}) },
       this.#parts.policyOf(job),
       this.#parts.clock.wall(),
     );

@@ -6,8 +6,9 @@
 import type { JobFiles } from "../artifacts/job-files.ts";
 import type { Clock } from "../clock.ts";
 import { isSystemError } from "../errors.ts";
+import { outputDirectory } from "../job/outcome.ts";
 import type { BackendName } from "../job/profile.ts";
-import type { JobId, RunRef, SchedulerRow } from "../job/run.ts";
+import type { JobId, Receipts, RunRef, SchedulerRow } from "../job/run.ts";
 import type { Fields, Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Engine } from "./engine.ts";
@@ -86,6 +87,8 @@ async function observeRun(
   const row = rows.get(run.jobId);
   await onStorage(log, { jobId: run.jobId }, async () => {
     const receipts = await files.receipts(run);
+    // Before the look itself: what the workload said last must not come after its end.
+    if (receipts.start) await observeProgress({ engine, clock, files }, run, receipts);
     engine.observe(run.jobId, {
       kind: "RunObserved",
       at: clock.wall(),
@@ -93,6 +96,20 @@ async function observeRun(
       receipts,
     });
   });
+}
+
+/** What the workload says of itself, in the output directory of its newest run. */
+async function observeProgress(
+  { engine, clock, files }: Pick<SchedulerPollParts, "engine" | "clock" | "files">,
+  run: RunRef,
+  { restart }: Receipts,
+): Promise<void> {
+  const job = engine.jobs.get(run.jobId);
+  if (!job) return;
+  const outputDir = outputDirectory(run.attempt, restart);
+  const place = { dir: job.dir, outputDir, ...(job.outputBase === undefined ? {} : { outputBase: job.outputBase }) };
+  const progress = await files.progress(place);
+  if (progress) engine.observe(run.jobId, { kind: "Progressed", at: clock.wall(), progress });
 }
 
 /** Storage that does not answer is not an empty directory: nothing is concluded from this look. */

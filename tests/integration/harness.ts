@@ -16,10 +16,11 @@ import {
 } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { systemClock } from "../../src/clock.ts";
 import { type ServeOptions, serve } from "../../src/emulator/serve.ts";
 import type { EmulatorState, StoredJob } from "../../src/emulator/state.ts";
-import { addArtifact, addJob, addWorkerCredential, job } from "../../src/emulator/submitter.ts";
+import { addArtifact, addJob, addSharedSecret, addWorkerCredential, job } from "../../src/emulator/submitter.ts";
 import { isTerminal } from "../../src/job/status.ts";
 import { installFakeSlurm } from "../fake-slurm/install.ts";
 import { type Account, type Program, startProgram } from "./program.ts";
@@ -31,6 +32,10 @@ export type Keys = Readonly<Record<string, unknown>>;
 export type Around = NonNullable<ServeOptions["around"]>;
 
 export interface StageOptions {
+  /** Of EMX2. */
+  readonly generation?: ServeOptions["generation"];
+  /** Made in the stage's directory. */
+  readonly directories?: readonly string[];
   /** By processor; each becomes the profile `<processor>/default`. `program`: lines of sh; the other keys are YAML's. */
   readonly profiles?: Readonly<Record<string, { readonly program: string } & Keys>>;
   readonly emx2?: Keys;
@@ -49,6 +54,9 @@ export interface StageOptions {
 export interface Submission {
   readonly files?: readonly { readonly path: string; readonly content: Uint8Array | string }[];
   readonly parametersText?: string;
+  readonly timeoutSeconds?: number | null;
+  /** The input's files lie in this directory: EMX2 gets their names and hashes alone. */
+  readonly posix?: string;
 }
 
 export interface Stage extends AsyncDisposable {
@@ -90,8 +98,13 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   const requests: string[] = [];
   const programs: Program[] = [];
   const secret = `secret-${systemClock.uuid()}`;
-  let server = await serve({ clock: systemClock, around: (request, answer) => pass(request, answer) });
+  let server = await serve({
+    clock: systemClock,
+    ...(options.generation && { generation: options.generation }),
+    around: (request, answer) => pass(request, answer),
+  });
   addWorkerCredential(server.state, workerId, secret);
+  addSharedSecret(server.state, secret);
   const { url, state } = server;
   furnish(dir, url, secret, options);
 
@@ -125,9 +138,10 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       programs.push(program);
       return program;
     },
-    submit(processor, { files, parametersText = "{}" } = {}) {
-      const inputs = files === undefined ? null : [addArtifact(state, { files })];
-      return addJob(state, { processor, profile: "default", inputs, parametersText });
+    submit(processor, { files, posix, parametersText = "{}", timeoutSeconds = null } = {}) {
+      const place = posix === undefined ? {} : { contentUrl: pathToFileURL(posix).href };
+      const inputs = files === undefined ? null : [addArtifact(state, { files, ...place })];
+      return addJob(state, { processor, profile: "default", inputs, parametersText, timeoutSeconds });
     },
     job: (id) => job(state, id),
     ledger: () => linesOf(join(dir, "ledger")),
@@ -164,7 +178,7 @@ export function statusesOf({ transitions }: StoredJob): string[] {
 
 /** Writes what the daemon needs before it starts. */
 function furnish(dir: string, url: string, secret: string, options: StageOptions): void {
-  for (const part of ["jobs", "home", "programs"]) mkdirSync(join(dir, part));
+  for (const part of ownDirectories(options)) mkdirSync(join(dir, part));
   writeFileSync(join(dir, "ledger"), "");
   writeFileSync(join(dir, "secret"), `${secret}\n`, { mode: 0o600 });
   const slurm = options.slurm?.["bin_dir"] ? {} : { bin_dir: installFakeSlurm(join(dir, "slurm")) };
@@ -184,12 +198,16 @@ function furnish(dir: string, url: string, secret: string, options: StageOptions
   };
   // JSON is YAML.
   writeFileSync(join(dir, "config.yaml"), `${JSON.stringify(config, null, 2)}\n`);
-  if (options.as) giveTo(dir, options.as);
+  if (options.as) giveTo(dir, options, options.as);
+}
+
+function ownDirectories({ directories = [] }: StageOptions): readonly string[] {
+  return ["jobs", "home", "programs", ...directories];
 }
 
 /** Directories of a stage are few and known; the fake Slurm is not used by another account. */
-function giveTo(dir: string, { uid, gid }: Account): void {
-  for (const part of ["", "jobs", "home", "programs", "ledger", "secret", "config.yaml"])
+function giveTo(dir: string, options: StageOptions, { uid, gid }: Account): void {
+  for (const part of ["", ...ownDirectories(options), "ledger", "secret", "config.yaml"])
     lchownSync(join(dir, part), uid, gid);
 }
 

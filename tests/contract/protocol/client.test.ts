@@ -84,6 +84,7 @@ describe("worker", () => {
       apiVersion: "2025-01",
       hpcEnabled: true,
       workerCredentials: true,
+      generation: "2026-05",
     });
     const headers = seen.findLast((request) => request.url.endsWith("/health"))?.headers;
     for (const name of ["authorization", "x-worker-id", "x-nonce", "x-molgenis-token"])
@@ -140,6 +141,7 @@ describe("job", () => {
 
   test("250 of them come in pages of 100, each once", async () => {
     const ids = Array.from({ length: 250 }, () => addJob(server.state, { processor: "paging", profile: "cpu" }));
+    await client.generation();
     const before = seen.length;
     const { jobs, total, warnings } = await client.listJobs({ status: "PENDING", pageSize: 100 });
     const listed = jobs.map(({ id }) => id);
@@ -185,6 +187,7 @@ describe("job", () => {
   });
 
   test("unknown to EMX2 is reported once, and refused", async () => {
+    await client.generation();
     const before = seen.length;
     expect(await refusalOf(client.report(systemClock.uuid(), { status: "FAILED" }))).toMatchObject({ status: 404 });
     expect(seen.length - before).toBe(1);
