@@ -127,7 +127,8 @@ test(
     const run = stage.start("run");
     await stage.until("it is said", () => run.stderr().includes("invalid partition specified: nosuch"));
     expect(stage.job(id).status).toBe("CLAIMED");
-    expect(run.stderr()).toMatch(new RegExp(`error +jobId=${id} .*profile=copy/default`));
+    expect(run.stderr()).toMatch(new RegExp(`warn +jobId=${id} submitting did not go through .*nosuch`));
+    await stage.until("its profile is held", () => /error .*held.* profile=copy\/default/.test(run.stderr()));
   },
   testMs,
 );

@@ -37,7 +37,7 @@ onRealSlurm("check", () => {
     expect(said.get("profile fine/default")).toContain("sbatch would take its jobs in partition cpu");
     expect(said.get("profile partition/default")).toMatch(/no partition nosuch.*one of: cpu/);
     expect(said.get("profile cpus/default")).toMatch(/sbatch refuses.*configuration is not available.*lower cpus/);
-    expect(said.get("profile gpus/default")).toMatch(/sbatch refuses.*(gres|GRES).*correct gpus or gres/);
+    expect(said.get("profile gpus/default")).toMatch(/sbatch refuses.*(gres|GRES|configuration).*gpus or gres/);
     expect(said.get("profile time/default")).toMatch(/300-0 is above the limit of partition cpu, 7-00:00:00/);
     expect(said.get("profile option/default")).toMatch(/sbatch refuses.*Invalid feature.*--constraint/);
     expect(newest()).toBe(before);
