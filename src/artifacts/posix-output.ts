@@ -3,6 +3,7 @@
  * neither taken nor followed.
  */
 import { type FileHandle, link, lstat, mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import { readHeldStill } from "./file-content.ts";
@@ -44,8 +45,11 @@ async function made(base: string): Promise<boolean> {
     await mkdir(base, { mode: 0o700 });
     return true;
   } catch (error) {
-    if (errnoOf(error) === "EEXIST") return false;
-    throw error;
+    const code = errnoOf(error);
+    if (code === "EEXIST") return false;
+    if (code !== "ENOENT") throw error;
+    const message = `${dirname(base)} (posix_output_dir) does not exist: make it, or mount its file system`;
+    throw new StorageError(message, { code, syscall: "make", path: base }, { cause: error });
   }
 }
 

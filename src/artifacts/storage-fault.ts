@@ -3,18 +3,7 @@
  * there is one, the remedy. And how long an answer is waited for: a dead NFS server answers nothing at all, for ever.
  */
 import type { Clock } from "../clock.ts";
-import { errnoOf, StorageError } from "../errors.ts";
-
-const meaning: Readonly<Record<string, string>> = {
-  ENOSPC: "no space is left on the file system",
-  EDQUOT: "the disk quota is used up",
-  EFBIG: "the file is larger than the file system or the process limit (ulimit -f) allows",
-  EROFS: "the file system is read-only",
-  ESTALE: "the network file system has lost the file (stale handle)",
-  ELOOP: "a symbolic link stands where a file or directory of ours should be",
-  ENOTDIR: "something that is no directory stands where one should be",
-  EMFILE: "too many files are open in this process (ulimit -n)",
-};
+import { errnoOf, meaningOf, StorageError } from "../errors.ts";
 
 /** Runs `work`; what the system refuses becomes a StorageError saying that `act` failed at `path`. */
 export async function onDisk<T>(act: string, path: string, work: () => Promise<T>): Promise<T> {
@@ -23,7 +12,7 @@ export async function onDisk<T>(act: string, path: string, work: () => Promise<T
   } catch (error) {
     const code = error instanceof StorageError ? undefined : errnoOf(error);
     if (code === undefined) throw error;
-    const message = `can not ${act} ${path}: ${meaning[code] ?? "the file system refused"} (${code})`;
+    const message = `can not ${act} ${path}: ${meaningOf(code)}`;
     throw new StorageError(message, { code, syscall: act, path }, { cause: error });
   }
 }

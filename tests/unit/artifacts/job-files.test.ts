@@ -277,6 +277,48 @@ describe.each([
     expect(w.files.has(w.dir)).toBe(false);
     await w.files.remove(w.dir);
   });
+
+  test("is removed but for what is to be kept, however often it is tried", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    for (const path of ["output/deep/a", "logs/run.log", "work/a", ".emx2/job.sh"]) w.files.put(w.dir, path, "a");
+    for (const _ of [1, 2]) {
+      await w.files.remove(w.dir, ["output", "logs"]);
+      expect(text(w.files.contentOf(w.dir, "output/deep/a"))).toBe("a");
+      expect(text(w.files.contentOf(w.dir, "logs/run.log"))).toBe("a");
+      expect(w.files.contentOf(w.dir, "work/a")).toBeUndefined();
+      expect(w.files.contentOf(w.dir, ".emx2/job.sh")).toBeUndefined();
+    }
+  });
+
+  test("has its outputs elsewhere where they are to stay, its own logs at home, and copies of the logs beside the outputs", async () => {
+    using w = world();
+    const place = { dir: w.dir, outputBase: `${w.dir}.results`, outputDir: "output" };
+    await w.files.create(w.dir, ownerOf());
+    expect(await w.files.makeOutputBase(place.outputBase)).toEqual({ is: "ours" });
+    expect(await w.files.makeOutputBase(place.outputBase)).toEqual({ is: "ours" });
+    w.files.put(place.outputBase, "output/result", "r");
+    w.files.put(place.outputBase, "output/sub/own.log", "own");
+    w.files.put(place.outputBase, "output/.hpc_progress.jsonl", '{"phase":"x"}\n');
+    w.files.put(w.dir, ".emx2/slurm-7.out", "said");
+    const outputs = await w.files.list(place, "output");
+    expect(outputs.rows.map((row) => row.path)).toEqual(["result"]);
+    expect(await Promise.all(outputs.rows.map((row) => contentOf(w.files.read(place, row))))).toEqual(["r"]);
+    expect(await w.files.progress(place)).toEqual({ phase: "x" });
+    const logs = await w.files.list(place, "log");
+    expect(logs.rows.map((row) => row.path)).toEqual(["slurm-7.out", "sub/own.log"]);
+    await w.files.keepLogs(place, logs.rows, place.outputBase);
+    expect(text(w.files.contentOf(place.outputBase, "logs/slurm-7.out"))).toBe("said");
+    expect(text(w.files.contentOf(place.outputBase, "logs/sub/own.log"))).toBe("own");
+  });
+
+  test("keeps text of ours, and says where there is none", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    expect(await w.files.readControl(w.dir, "inputs.json")).toBeNull();
+    await w.files.writeControl(w.dir, [{ name: "inputs.json", content: "[]" }]);
+    expect(await w.files.readControl(w.dir, "inputs.json")).toBe("[]");
+  });
 });
 
 function text(bytes: Uint8Array | undefined): string | undefined {

@@ -101,4 +101,17 @@ describe("numberRows", () => {
       ["slurm-7.out", ".emx2", undefined],
     ]);
   });
+
+  test("neither do logs in a directory of that name, nor is anything put where a file needs to be a directory", () => {
+    const rows = numberRows("log", [
+      found("output", "slurm-7.out/a.log"),
+      found("output", "output/slurm-7.out"),
+      found(".emx2", "slurm-7.out"),
+    ]);
+    expect(rows.map((row) => [row.path, row.diskPath])).toEqual([
+      ["output/output/slurm-7.out/a.log", "slurm-7.out/a.log"],
+      ["output/slurm-7.out", undefined],
+      ["slurm-7.out", undefined],
+    ]);
+  });
 });

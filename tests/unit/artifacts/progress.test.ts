@@ -35,6 +35,15 @@ describe("a progress file", () => {
     expect(await read()).toEqual({ fraction: 0.4 });
   });
 
+  test("of lines is read from its end alone, and nothing in it is nested too deep to be passed over", async () => {
+    writeFileSync(lines(), `{"progress":0.5}\n{"a":${"[".repeat(60_000)}\n`);
+    expect(await read()).toEqual({ fraction: 0.5 });
+    writeFileSync(lines(), `{"message":"${"x".repeat(70_000)}"}\n{"phase":"late"}\n`);
+    expect(await read()).toEqual({ phase: "late" });
+    writeFileSync(lines(), `{"message":"${"x".repeat(70_000)}"}\n`);
+    expect(await read()).toBeNull();
+  });
+
   test("of one object is read whole, and the newer of two counts", async () => {
     writeFileSync(whole(), '{"phase":"old way","progress":1e0}');
     expect(await read()).toEqual({ phase: "old way", fraction: 1 });

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { artifactFor, putFile } from "../../../src/artifacts/upload.ts";
+import { artifactFor, putFile, registeredContent, registerFile } from "../../../src/artifacts/upload.ts";
+import { IntegrityError } from "../../../src/errors.ts";
 import type { FileRow } from "../../../src/job/effect.ts";
 import type { Job } from "../../../src/job/job.ts";
+import type { Outcome } from "../../../src/job/run.ts";
 import { artifactServer, call } from "./artifact-server.ts";
 import { artifactId, faultOf, jobId, ownerOf, sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
 
@@ -54,6 +56,52 @@ describe("artifactFor", () => {
   test("logs, and what was only simulated says so", () => {
     const artifact = artifactFor({ ...job, backend: "simulate" }, "log");
     expect(artifact).toMatchObject({ type: "log", name: "log-550e8400", metadata: { role: "log", simulated: true } });
+  });
+});
+
+describe("what stays in place", () => {
+  const ref = { jobId, attempt: "a1", name: "n", schedulerId: "4711", dir: "/scratch/job", notBefore: 0 };
+  const outcome: Outcome = {
+    ...{ result: "succeeded", proof: "receipt", state: "COMPLETED", exitCode: 0 },
+    ...{ node: "n1", elapsed: "1-00:01:05", outputDir: "output.a1.1" },
+  };
+  const ended: Job = { ...job, run: { stage: "ended", ref, outcome, stderrTail: [] } };
+
+  test("outputs and logs each have their own residence and place, percent-encoded", () => {
+    const outputs = { ...ended, outputBase: "/nfs/re sults/%1", inPlace: { outputs: true } };
+    expect(artifactFor(outputs, "output")).toMatchObject({
+      ...{ residence: "posix", contentUrl: "file:///nfs/re%20sults/%251/output.a1.1" },
+    });
+    expect(artifactFor(outputs, "log")).toMatchObject({ residence: "managed" });
+    const logs = { ...ended, inPlace: { outputs: false, logs: "/scratch/job/logs" } };
+    expect(artifactFor(logs, "output")).toMatchObject({ residence: "managed" });
+    expect(artifactFor(logs, "log")).toMatchObject({ residence: "posix", contentUrl: "file:///scratch/job/logs" });
+    const athome = artifactFor({ ...ended, inPlace: { outputs: true } }, "output");
+    expect(athome.contentUrl).toBe("file:///scratch/job/output.a1.1");
+  });
+
+  test("the run that made it is told, and the job's own profile, which may be none", () => {
+    expect(artifactFor({ ...ended, serverProfile: null }, "output").metadata).toMatchObject({
+      ...{ profile: null, slurmJobId: "4711", node: "n1", elapsedSeconds: 86_465 },
+    });
+  });
+
+  test("its files are told by hash and size, and the commit is of what EMX2 holds of them", async () => {
+    const held = { a: "{description of a}", b: "{description of b}" };
+    await using server = artifactServer([{ files: held }], (request, path) => {
+      if (request.method !== "PUT") return undefined;
+      const stored = { id: "f", artifact_id: artifactId, path: path.split("/files/")[1] };
+      return Response.json({ ...stored, sha256: sha256("content"), size_bytes: 7 }, { status: 201 });
+    });
+    const row: FileRow = {
+      ...{ role: "output", index: 0, directory: "output", path: "a", bytes: 7, sha256: sha256("content") },
+    };
+    await registerFile(server.client, row, artifactId, call);
+    expect(await registeredContent(server.client, artifactId, 2, call)).toEqual({
+      sha256: sha256(`a:${sha256(held.a)}b:${sha256(held.b)}`),
+      bytes: 36,
+    });
+    expect(await faultOf(registeredContent(server.client, artifactId, 3, call))).toBeInstanceOf(IntegrityError);
   });
 });
 

@@ -1,5 +1,15 @@
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
 import { jobRunning, receipt, runToEnd, shells, start } from "./job-directory.ts";
@@ -37,6 +47,20 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("job.sh 
       ...{ v: 1, attempt: "a1", job: "42", restart: 0, how: "exit", exit: 0, signal: null, signal_at: 0 },
     });
     expect(readdirSync(inDir(".emx2")).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  test("outputs that are to stay elsewhere are made there, and without that place nothing is run", async () => {
+    dir = jobRunning('echo done >"$HPC_OUTPUT_DIR/result"');
+    const base = inDir("results of it's");
+    writeFileSync(inDir(".emx2", "output-base"), `${base}\n`);
+    const lost = await runToEnd(shell, dir);
+    expect(lost).toMatchObject({ exitCode: 94, stderr: expect.stringContaining(`there is no ${base} on`) });
+    expect(existsSync(base)).toBe(false);
+    mkdirSync(base);
+    expect((await runToEnd(shell, dir)).exitCode).toBe(0);
+    expect(text("results of it's", "output", "result")).toBe("done\n");
+    expect(statSync(join(base, "output")).mode & 0o777).toBe(0o750);
+    expect(existsSync(inDir("output"))).toBe(false);
   });
 
   test("a twin finds the lease taken, says so, and touches nothing else", async () => {

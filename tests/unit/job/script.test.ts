@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import type { ApptainerSettings, ImageWorkload } from "../../../src/job/profile.ts";
-import { controlFiles, quote } from "../../../src/job/script.ts";
+import { controlFiles, quote, type ScriptInput } from "../../../src/job/script.ts";
 import { parseWorkload } from "../../../src/job/workload.ts";
 import { hostProfile, jobDirectory, runToEnd, shells } from "./job-directory.ts";
 
@@ -144,10 +144,12 @@ describe("controlFiles for an image", () => {
     workload: Partial<ImageWorkload>,
     apptainer: Partial<ApptainerSettings> = {},
     parameters = "{}",
+    rest: Partial<ScriptInput> = {},
   ): string[] {
     const script = controlFiles({
       ...{ jobId: "j1", dir, parametersText: parameters, apptainer: { ...settings, ...apptainer } },
-      profile: { ...hostProfile, workload: { ...image, ...workload } },
+      profile: { ...hostProfile, allowCommand: true, workload: { ...image, ...workload } },
+      ...rest,
     });
     if (script.is === "refused") throw new Error(script.cause);
     const file = (name: string) => script.files.find((each) => each.name === name)?.content ?? "";
@@ -200,6 +202,46 @@ describe("controlFiles for an image", () => {
     ]);
     expect(all).toContain("APPTAINER_TMPDIR=/local/tmp");
     expect(all).toContain("APPTAINER_CACHEDIR=/local/cache");
+  });
+
+  test("outputs that stay are bound from where they stay, posix inputs read-only at their artifact's id", () => {
+    const sources = [{ artifactId: "a-1", kind: "directory", path: '/nfs/d,a"ta:1' }] as const;
+    const all = words({}, { binds: [{ source: "/b", destination: "/b", writable: false }] }, "{}", {
+      ...{ outputBase: "/nfs/results/it's j1", sources },
+    });
+    const [input = "", , output, , work] = mounts.slice(1);
+    expect(output).toContain("/output");
+    expect(commandOf(all)).toEqual([
+      ...["apptainer", "run", ...contained, ...always, "--mount", input],
+      ...["--mount", `type=bind,"source=/nfs/results/it's j1/output",destination=/output`, "--mount", work ?? ""],
+      ...["--mount", 'type=bind,"source=/nfs/d,a""ta:1","destination=/input/a-1",ro'],
+      ...["--mount", 'type=bind,"source=/b","destination=/b",ro', "/images/tool.sif"],
+    ]);
+    expect(all).toContain("APPTAINERENV_HPC_OUTPUT_DIR=/output");
+  });
+
+  test("a command that the profile allows is run by the image's shell, its arguments behind it", () => {
+    const start = ["apptainer", "exec", ...contained, ...always, ...mounts, "/images/tool.sif", "/bin/sh", "-c"];
+    const command = "echo '$HOME' \"$1\"; $(id)";
+    expect(commandOf(words({}, {}, JSON.stringify({ command })))).toEqual([...start, command]);
+    expect(commandOf(words({}, {}, JSON.stringify({ command, args: ["-a"] })))).toEqual([
+      ...start,
+      command,
+      "sh",
+      "-a",
+    ]);
+  });
+
+  test("a command does nothing to a program that the operator has fixed, and nothing where it is not allowed", () => {
+    const command = '{"command":"id"}';
+    expect(commandOf(words({ entrypoint: "/opt/run" }, {}, command)).slice(-2)).toEqual([
+      "/images/tool.sif",
+      "/opt/run",
+    ]);
+    const ask = (workload: Partial<ImageWorkload>, allowCommand: boolean) => () =>
+      words({}, {}, command, { profile: { ...hostProfile, allowCommand, workload: { ...image, ...workload } } });
+    expect(ask({}, false)).toThrow("allow_command");
+    expect(ask({ isolation: "host" }, true)).toThrow("allow_command");
   });
 
   test("a job's variables get the prefix that the container's program reads", () => {

@@ -27,6 +27,52 @@ describe("parseWorkload", () => {
     expect(parseWorkload(deep, []).is).toBe("refused");
   });
 
+  const vectors: [string, string, string][] = [
+    [
+      "unicode",
+      '{ "z":"Zoë – 名前 😀", "a":"\\u00e9\\n\\"\\\\/" }',
+      "f5206ba03dcc678e03cb5850534dd40e2cf6b536564d0fce551306b53a84b490",
+    ],
+    [
+      "floats",
+      '{"lr":1e-05,"big":1e22,"half":0.50,"one":1.0,"zero":-0.0,"third":0.1,"int":100000000000000000000,"tiny":1.5e-7,"e16":1e16}',
+      "882cad67cb178c713eec12094e1d4bf182cdf9633eb4597c13062c06ce450388",
+    ],
+    [
+      "nesting",
+      '{"b":{"y":[3,{"k2":null,"k1":true}],"x":{}},"a":[[],[[false]]],"A":"","10":1,"9":2}',
+      "09fbc8127f1c34ca2763edcbedcc1abc5ececb54861ca978a9209bbc9830fd35",
+    ],
+  ];
+  // Python's json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")), hashed.
+  test.each(vectors)("parameters_hash with %s is the one that submitters compute", (_, text, parametersHash) => {
+    expect(parseWorkload(text, [])).toMatchObject({ is: "parsed", parametersHash });
+  });
+
+  const command = '{"command":"echo \\"$1\\" | wc","args":["x"]}';
+  test("a command is what is run, a parameter like any other, or not allowed", () => {
+    const run = parseWorkload(command, [], "run");
+    expect(run).toMatchObject({ workload: { command: 'echo "$1" | wc', args: ["x"] } });
+    const parameter = parseWorkload(command, [], "parameter");
+    expect(parameter.is === "parsed" && parameter.workload).toEqual({ args: ["x"], environment: [] });
+    expect(parseWorkload(command, [], "refuse")).toEqual({
+      is: "refused",
+      cause: expect.stringMatching(/^parameters\.command is not allowed: .*allow_command/),
+    });
+    for (const none of ["{}", '{"command":null}'])
+      expect(parseWorkload(none, [], "refuse")).toMatchObject({ is: "parsed", workload: { args: [] } });
+  });
+
+  test.each([
+    ['{"command":["ls"]}', /is not a text/],
+    ['{"command":7}', /is not a text/],
+    ['{"command":"a\\u0000b"}', /NUL/],
+    [JSON.stringify({ command: "x".repeat(longestValueBytes + 1) }), /longer than/],
+  ])("a command that no shell can be given is refused: %#", (text, cause) => {
+    const parsed = parseWorkload(text, [], "run");
+    expect(parsed.is === "refused" && parsed.cause).toMatch(cause);
+  });
+
   const variable = (name: string, value = '"x"') => `{"environment":{${JSON.stringify(name)}:${value}}}`;
 
   test.each(
