@@ -9,7 +9,7 @@ import { isSystemError } from "../errors.ts";
 import { outputDirectory } from "../job/outcome.ts";
 import type { BackendName } from "../job/profile.ts";
 import type { JobId, Receipts, RunRef, SchedulerRow } from "../job/run.ts";
-import type { Fields, Log } from "../log.ts";
+import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Engine } from "./engine.ts";
 import type { Loop } from "./loop.ts";
@@ -30,12 +30,14 @@ const looksAtOnce = 8;
 export function createSchedulerPoll(parts: SchedulerPollParts): Loop {
   /** Queries in a row that failed, by backend. */
   const failures = new Map<BackendName, number>();
+  const storage = storageTeller(parts.log);
   return {
     intervalMs: parts.intervalMs,
     async tick(signal) {
       for (const [backend, runs] of runsByBackend(parts.engine)) {
-        await onStorage(parts.log, {}, () => observe({ ...parts, failures }, backend, runs, signal));
+        await storage.look(undefined, () => observe({ ...parts, failures, storage }, backend, runs, signal));
       }
+      storage.forgetOthers(parts.engine.jobs);
     },
   };
 }
@@ -53,8 +55,13 @@ function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
   return byBackend;
 }
 
+interface Memory {
+  readonly failures: Map<BackendName, number>;
+  readonly storage: StorageTeller;
+}
+
 async function observe(
-  parts: SchedulerPollParts & { readonly failures: Map<BackendName, number> },
+  parts: SchedulerPollParts & Memory,
   backend: BackendName,
   runs: RunRef[],
   signal: AbortSignal,
@@ -80,12 +87,12 @@ async function observe(
 }
 
 async function observeRun(
-  { engine, clock, files, log }: SchedulerPollParts,
+  { engine, clock, files, storage }: SchedulerPollParts & Memory,
   run: RunRef,
   rows: ReadonlyMap<JobId, SchedulerRow | null>,
 ): Promise<void> {
   const row = rows.get(run.jobId);
-  await onStorage(log, { jobId: run.jobId }, async () => {
+  await storage.look(run.jobId, async () => {
     const receipts = await files.receipts(run);
     // Before the look itself: what the workload said last must not come after its end.
     if (receipts.start) await observeProgress({ engine, clock, files }, run, receipts);
@@ -112,14 +119,36 @@ async function observeProgress(
   if (progress) engine.observe(run.jobId, { kind: "Progressed", at: clock.wall(), progress });
 }
 
-/** Storage that does not answer is not an empty directory: nothing is concluded from this look. */
-async function onStorage(log: Log, fields: Fields, look: () => Promise<void>): Promise<void> {
-  try {
-    await look();
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    // Storage that hangs ends the round: each further directory would take as long again.
-    if (error.code === "ETIMEDOUT" && "jobId" in fields) throw error;
-    log.warn("job directories can not be read; looking again next time", { ...fields, cause: error.message });
-  }
+interface StorageTeller {
+  look(jobId: JobId | undefined, look: () => Promise<void>): Promise<void>;
+  forgetOthers(jobs: ReadonlyMap<JobId, unknown>): void;
+}
+
+/**
+ * Storage that does not answer is not an empty directory: nothing is concluded from such a look. It is said when it begins
+ * and when it is over, however often it is looked at in between.
+ */
+function storageTeller(log: Log): StorageTeller {
+  const failing = new Set<JobId | undefined>();
+  return {
+    async look(jobId, look) {
+      const fields = jobId === undefined ? {} : { jobId };
+      try {
+        await look();
+        if (failing.delete(jobId)) log.info("job directories can be read again", fields);
+      } catch (error) {
+        if (!isSystemError(error)) throw error;
+        // Storage that hangs ends the round: each further directory would take as long again.
+        if (error.code === "ETIMEDOUT" && jobId !== undefined) throw error;
+        const known = failing.has(jobId);
+        failing.add(jobId);
+        const told = { ...fields, cause: error.message };
+        if (known) log.debug("job directories still can not be read", told);
+        else log.warn("job directories can not be read; they are looked at again each time", told);
+      }
+    },
+    forgetOthers(jobs) {
+      for (const jobId of failing) if (jobId !== undefined && !jobs.has(jobId)) failing.delete(jobId);
+    },
+  };
 }

@@ -22,7 +22,7 @@ export async function createArtifact(call: Call): Promise<Answer> {
     metadataText: body.source("metadata"),
   });
   const { id, name, type, status } = artifact;
-  return json(201, { id, name, type, status, _links: artifactLinks(artifact) });
+  return json(201, { id, name, type, status, _links: artifactLinks(call.state, artifact) });
 }
 
 export type NewArtifact = Pick<StoredArtifact, "name" | "type" | "residence" | "contentUrl" | "metadataText">;
@@ -43,7 +43,7 @@ export function storeArtifact(state: EmulatorState, now: number, artifact: NewAr
 }
 
 export function readArtifact(call: Call): Answer {
-  return json(200, artifactView(artifactOf(call), storedDateTime));
+  return json(200, artifactView(call.state, artifactOf(call), storedDateTime));
 }
 
 /**
@@ -61,13 +61,11 @@ export async function commit(call: Call): Promise<Answer> {
   const computed = contentSha256([...artifact.files.values()]);
   const { checksEveryCommit } = call.state.settings.generation;
   const isChecked = artifact.residence === "managed" || (checksEveryCommit && artifact.files.size > 0);
-  if (new Set([...artifact.files.values()].map(({ path }) => path)).size < artifact.files.size)
-    throw unforeseen(call.requestId);
   if (isChecked && sha256 !== null && sha256 !== computed) {
     throw new Refusal(409, "Hash Mismatch", `client=${sha256} computed=${computed}`);
   }
   markCommitted(artifact, call.now, { sha256, sizeBytes });
-  return json(200, artifactView(artifact, freshDateTime));
+  return json(200, artifactView(call.state, artifact, freshDateTime));
 }
 
 /** What the client does not say is taken from the files. */
@@ -100,7 +98,11 @@ export function artifactOf({ state, params }: Call): StoredArtifact {
   return artifact;
 }
 
-function artifactView(artifact: StoredArtifact, committedAt: (ms: number | null) => string | null): unknown {
+function artifactView(
+  state: EmulatorState,
+  artifact: StoredArtifact,
+  committedAt: (ms: number | null) => string | null,
+): unknown {
   return {
     id: artifact.id,
     name: artifact.name,
@@ -113,7 +115,7 @@ function artifactView(artifact: StoredArtifact, committedAt: (ms: number | null)
     metadata: artifact.metadataText === null ? undefined : new RawJson(artifact.metadataText),
     created_at: storedDateTime(artifact.createdAt),
     committed_at: committedAt(artifact.committedAt),
-    _links: artifactLinks(artifact),
+    _links: artifactLinks(state, artifact),
   };
 }
 
@@ -126,7 +128,7 @@ const linksByStatus: Readonly<Record<ArtifactStatus, readonly ("upload" | "commi
   FAILED: [],
 };
 
-function artifactLinks({ id, status }: StoredArtifact): unknown {
+function artifactLinks({ settings }: EmulatorState, { id, status }: StoredArtifact): unknown {
   const self = `/api/hpc/artifacts/${id}`;
   const links = {
     upload: { href: `${self}/files/{path}`, method: "PUT" },
@@ -136,6 +138,9 @@ function artifactLinks({ id, status }: StoredArtifact): unknown {
   return {
     self: { href: self, method: "GET" },
     ...Object.fromEntries(linksByStatus[status].map((rel) => [rel, links[rel]])),
+    ...(settings.generation.hasMultipart && linksByStatus[status].includes("upload")
+      ? { upload_legacy: { href: `${self}/files`, method: "POST" } }
+      : {}),
     files: { href: `${self}/files`, method: "GET" },
   };
 }

@@ -8,7 +8,7 @@ import { artifactOf } from "./artifacts.ts";
 import type { Call } from "./exchange.ts";
 import { readJson } from "./json-body.ts";
 import { page } from "./page.ts";
-import { badRequest, conflict, notFound, Refusal, serverError, unforeseen } from "./refusals.ts";
+import { badRequest, conflict, contentTooLarge, notFound, Refusal, serverError, unforeseen } from "./refusals.ts";
 import type { EmulatorState, StoredArtifact, StoredFile } from "./state.ts";
 
 export async function putFile(call: Call): Promise<Answer> {
@@ -24,8 +24,8 @@ export async function putFile(call: Call): Promise<Answer> {
 }
 
 /**
- * A file as the part `file` of a form, its path in the part `path`. It is added, whatever is there already; an artifact with
- * two files of one path can never be committed.
+ * A file as the part `file` of a form, its path in the part `path`. It is added, whatever is there already; where two files
+ * have one path the first is read and deleted, and no hash of the files as the client knows them is that of a commit.
  */
 export async function postFile(call: Call): Promise<Answer> {
   const bytes = await call.body();
@@ -95,19 +95,29 @@ export function deleteFile(call: Call): Answer {
   if (artifact.status === "COMMITTED")
     throw conflict("Transaction failed: Cannot delete files from committed artifact");
   if (!artifact.files.delete(path)) throw notFound(`File ${path} not found in artifact ${artifact.id}`);
+  const [key, next] = [...artifact.files].find(([, file]) => file.path === path) ?? [];
+  if (key !== undefined && next !== undefined) {
+    artifact.files.delete(key);
+    artifact.files.set(path, next);
+  }
   return nothing(204);
 }
 
-/** Sorted as the database collates text, not by code unit. An artifact that does not exist has no files. */
+/**
+ * Sorted as the database collates text, not by code unit, where the generation sorts; else as they came in. An artifact that
+ * does not exist has no files.
+ */
 export function listFiles(call: Call): Answer {
   const { id } = call.params;
   const prefix = call.query.get("prefix") ?? "";
   const files = [...(call.state.artifacts.get(id)?.files.values() ?? [])];
   const collator = new Intl.Collator("en");
-  const found = files
-    .filter(({ path }) => path.startsWith(prefix))
-    .sort((a, b) => collator.compare(a.path, b.path) || (a.path < b.path ? -1 : 1));
-  const { limit, offset, of } = page(call.state.settings.generation, call.query);
+  const { generation } = call.state.settings;
+  const found = files.filter(({ path }) => path.startsWith(prefix));
+  if (generation.listsInOrder) {
+    found.sort((a, b) => collator.compare(a.path, b.path) || (a.path < b.path ? -1 : 1));
+  }
+  const { limit, offset, of } = page(generation, call.query);
   const items = of(found).map((file) => ({
     id: file.id,
     path: file.path,
@@ -130,7 +140,7 @@ async function readContent(call: Call): Promise<Omit<NewFile, "path">> {
   const { maxUploadBytes, generation } = call.state.settings;
   const declared = Number(call.headers.get("content-length") ?? 0);
   if (declared > generation.maxPutBytes) {
-    throw new Refusal(500, "Internal Server Error", "Content Too Large", { connection: "close" });
+    throw contentTooLarge();
   }
   if (declared > maxUploadBytes) {
     const detail = `Content-Length ${declared} exceeds maximum upload size of ${maxUploadBytes} bytes`;

@@ -1,6 +1,7 @@
 /**
  * What the two generations of the server do differently, as data: the rest of the emulator asks this table and never for a
- * name. Source: exchanges recorded with a real server of each.
+ * name. Source: exchanges recorded with a real server of each, and of `multipart/form-data`, which no recording
+ * has, EMX2's public source.
  */
 export type GenerationName = "2026-02" | "2026-05";
 
@@ -16,12 +17,14 @@ export interface Generation {
   readonly refusesAsProblem: boolean;
   /** Ownership, capability and capacity are checked, and the ids of workers in header, path and body compared. */
   readonly checksWorkers: boolean;
+  /** The link `heartbeat` of a worker leads there; else to the registration. */
+  readonly linksHeartbeat: boolean;
   /** Users have roles, and their names stand in their jobs. */
   readonly knowsUsers: boolean;
   readonly hasComplete: boolean;
   /** `phase`, `message`, `progress` are kept and shown. */
   readonly keepsProgress: boolean;
-  /** Jobs are listed oldest first; else in an order that changes from one request to the next. */
+  /** Jobs are listed oldest first, else in an order that changes from one request to the next; files by path, else as they came. */
   readonly listsInOrder: boolean;
   /** `limit=0` means all; else none. */
   readonly limitZeroIsAll: boolean;
@@ -55,6 +58,7 @@ export const generations: Readonly<Record<GenerationName, Generation>> = {
     contentHashIsSigned: false,
     refusesAsProblem: false,
     checksWorkers: false,
+    linksHeartbeat: false,
     knowsUsers: false,
     hasComplete: false,
     keepsProgress: false,
@@ -79,6 +83,7 @@ export const generations: Readonly<Record<GenerationName, Generation>> = {
     contentHashIsSigned: true,
     refusesAsProblem: true,
     checksWorkers: true,
+    linksHeartbeat: true,
     knowsUsers: true,
     hasComplete: true,
     keepsProgress: true,

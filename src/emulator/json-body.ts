@@ -1,7 +1,7 @@
 /** A JSON body and how its members are read, each with the refusal that the server has for what it did not expect. */
 import { memberText } from "../job/raw-json.ts";
 import type { Exchange } from "./exchange.ts";
-import { badRequest, type Refusal, serverError, unforeseen } from "./refusals.ts";
+import { badRequest, contentTooLarge, type Refusal, serverError, unforeseen } from "./refusals.ts";
 
 /** Above this no JSON is read. */
 const maxJsonBytes = 10_000_000;
@@ -19,7 +19,7 @@ export interface JsonBody {
 export async function readJson(call: Exchange): Promise<JsonBody> {
   const bytes = await call.body();
   const { blamesTheBody } = call.state.settings.generation;
-  if (bytes.length > maxJsonBytes) throw blamesTheBody ? unforeseen(call.requestId) : serverError("Content Too Large");
+  if (bytes.length > maxJsonBytes) throw blamesTheBody ? unforeseen(call.requestId) : contentTooLarge();
   const text = new TextDecoder().decode(bytes);
   const body = parse(text, (fault) =>
     blamesTheBody ? badRequest(`Invalid request body: ${fault}`) : serverError(fault),

@@ -33,6 +33,9 @@ export const forbidden = (detail: string) => new Refusal(403, "Forbidden", detai
 export const notFound = (detail: string) => new Refusal(404, "Not Found", detail);
 export const conflict = (detail: string) => new Refusal(409, "Conflict", detail);
 export const serverError = (detail: string) => new Refusal(500, "Internal Server Error", detail);
+/** Of 2026-02, for any body that it does not read to its end. */
+export const contentTooLarge = () =>
+  new Refusal(500, "Internal Server Error", "Content Too Large", { connection: "close" });
 
 /** What the server did not foresee: a 500 that names nothing but the request. */
 export function unforeseen(requestId: string): Refusal {

@@ -13,16 +13,20 @@ export async function register(call: Call): Promise<Answer> {
   const hostname = body.text("hostname");
   const capabilities = readCapabilities(body.value("capabilities"));
   const { workers } = call.state;
-  const registeredAt = workers.get(id)?.registeredAt ?? call.now;
+  const { workerCredentials, linksHeartbeat } = call.state.settings.generation;
+  const known = workers.get(id);
+  const registeredAt = known?.registeredAt ?? call.now;
+  // Who has a credential was registered when it was issued.
+  const isFirst = known === undefined && !workerCredentials;
   workers.set(id, { id, hostname, capabilities, registeredAt, lastHeartbeatAt: call.now });
   return json(200, {
     worker_id: id,
     hostname,
-    registered_at: storedDateTime(registeredAt),
+    registered_at: (isFirst ? freshDateTime : storedDateTime)(registeredAt),
     last_heartbeat_at: freshDateTime(call.now),
     _links: {
       self: { href: `/api/hpc/workers/${id}`, method: "GET" },
-      heartbeat: { href: `/api/hpc/workers/${id}/heartbeat`, method: "POST" },
+      heartbeat: { href: `/api/hpc/workers/${linksHeartbeat ? `${id}/heartbeat` : "register"}`, method: "POST" },
       jobs: { href: "/api/hpc/jobs?status=PENDING", method: "GET" },
     },
   });
