@@ -178,3 +178,26 @@ test(
   },
   testMs,
 );
+
+test(
+  "a job directory that a job replaced by a file is said once, however often it is looked at, and the others go on",
+  async () => {
+    const replace = 'cd "$HPC_WORK_DIR/../.."; mv "$HPC_JOB_ID" aside; : >"$HPC_JOB_ID"; sleep 30';
+    await using stage = await openStage({ profiles: { replace: { program: replace }, copy } });
+    const bad = stage.submit("replace");
+    const run = stage.start("run");
+    const said = () =>
+      run
+        .stderr()
+        .split("\n")
+        .filter((line) => line.includes("can not be read") && line.includes(bad));
+    await stage.until("it is said", () => said().length > 0);
+    const looks = () => callsOf(stage.slurmDir, "squeue").length;
+    const before = looks();
+    const good = stage.submit("copy", { files: [{ path: "a", content: "a" }] });
+    await stage.untilStatus(good, "COMPLETED");
+    await stage.until("it was looked at more often", () => looks() > before + 5);
+    expect(said()).toHaveLength(1);
+  },
+  testMs,
+);
