@@ -47,7 +47,7 @@ const rules: readonly Rule[] = [
   },
   {
     applies: (_job, { state }) => state === "TIMEOUT" || state === "DEADLINE",
-    cause: () => "Slurm's time limit ended it",
+    cause: () => "its time limit ended it",
     who: `${operator}, by a longer time in the profile; ${submitter}, by less work a job`,
   },
   {

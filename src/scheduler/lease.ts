@@ -6,10 +6,10 @@
 import { readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { errnoOf, StorageError } from "../errors.ts";
+import { errnoOf } from "../errors.ts";
 import type { RunRef } from "../job/run.ts";
+import { answered } from "./answered.ts";
 
-const answerMs = 30_000;
 /** Slurm's ids, the shell's and the simulation's. */
 const schedulerId = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -44,19 +44,5 @@ async function orAbsent<T>(reading: Promise<T>): Promise<T | undefined> {
   } catch (error) {
     if (["ENOENT", "EINVAL"].includes(errnoOf(error) ?? "")) return undefined;
     throw error;
-  }
-}
-
-/** A call that hangs in the kernel can not be taken back; only the wait for it ends. */
-async function answered<T>(clock: Clock, path: string, read: () => Promise<T>): Promise<T> {
-  const silence = Promise.withResolvers<never>();
-  const callOff = clock.timer(answerMs, () => {
-    const message = `the file system of ${path} has not answered for ${answerMs / 1_000} s`;
-    silence.reject(new StorageError(message, { code: "ETIMEDOUT", syscall: "wait for", path }));
-  });
-  try {
-    return await Promise.race([read(), silence.promise]);
-  } finally {
-    callOff();
   }
 }

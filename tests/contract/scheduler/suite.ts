@@ -167,6 +167,21 @@ export function schedulerContract(subject: Subject): void {
     );
 
     test(
+      "the end of one run is nothing to another",
+      async () => {
+        const waits = "while [ ! -e go ]; do sleep 0.1; done";
+        const [ended, other] = [await on.submitted(on.run(waits)), await on.submitted(on.run(waits))];
+        await on.until("it runs", async () => (await on.row(ended))?.state === "RUNNING");
+        await on.scheduler().cancel(ended, never);
+        expect((await on.ended(ended)).state).toBe("CANCELLED");
+        writeFileSync(join(other.dir, "work", "go"), "");
+        expect((await on.ended(other)).state).toBe("COMPLETED");
+        expect((await on.ended(ended)).state).toBe("CANCELLED");
+      },
+      limit,
+    );
+
+    test(
       "cancelling a run that was never submitted is no fault",
       async () => {
         expect(await on.scheduler().cancel(on.run("true"), never)).toEqual({ is: "asked" });
