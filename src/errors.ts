@@ -39,6 +39,29 @@ export function errnoOf(error: unknown): string | undefined {
   return isSystemError(error) ? error.code : undefined;
 }
 
+const meanings: Readonly<Record<string, string>> = {
+  EACCES: "this user has no right to it",
+  EDQUOT: "the disk quota is used up",
+  EEXIST: "something else stands there",
+  EFBIG: "the file is larger than the file system or the process limit (ulimit -f) allows",
+  EIO: "the disk or the network file system failed",
+  EISDIR: "a directory stands where a file should be",
+  ELOOP: "a symbolic link stands in the way, or leads back to itself",
+  EMFILE: "too many files are open in this process (ulimit -n)",
+  ENAMETOOLONG: "the name is too long",
+  ENOENT: "it is not there",
+  ENOSPC: "no space is left on the file system",
+  ENOTDIR: "something that is no directory stands where one should be",
+  EPERM: "the system does not allow it",
+  EROFS: "the file system is read-only",
+  ESTALE: "the network file system has lost the file (stale handle)",
+};
+
+/** A refusal of the operating system in an operator's words, and the system's own to search for. */
+export function meaningOf(code: string): string {
+  return `${meanings[code] ?? "the system refused"} (${code})`;
+}
+
 /** EMX2 answered, and the answer is no (any status outside 2xx), or not what the protocol allows. */
 export class ApiError extends Error {
   override name = "ApiError";

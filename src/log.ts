@@ -1,6 +1,6 @@
 /**
- * The log: what an operator reads at three in the morning, on stderr. Coloured and short on a terminal, plain and
- * complete in a pipe, or one JSON object a line.
+ * The log: what an operator reads at three in the morning, on stderr. Short on a terminal, in colours where they are wanted;
+ * plain and complete in a pipe; or one JSON object a line.
  *
  * Words of EMX2, of submitters and of jobs end up here, so whatever could drive a terminal, forge a line or turn the
  * direction of writing is spelt out (`escapeText`), and a text that is too long is cut.
@@ -31,8 +31,9 @@ export type LogLevel = "error" | "warn" | "info" | "debug";
 export interface LogOptions {
   readonly json: boolean;
   readonly level: LogLevel;
-  /** For a terminal; without it lines are plain and carry date and whole job id. */
   readonly color: boolean;
+  /** For a terminal: the time of day and the beginning of a job's id; else date and whole id. Usual where there are colours. */
+  readonly short?: boolean;
   /** Takes one line with its newline. */
   readonly write: (line: string) => void;
   /** Of the time in each line. */
@@ -40,8 +41,8 @@ export interface LogOptions {
 }
 
 export function createLog(options: LogOptions): Log {
-  const { clock = systemClock, write } = options;
-  const format = options.json ? jsonLine : options.color ? terminalLine : plainLine;
+  const { clock = systemClock, write, color, short = color } = options;
+  const format = options.json ? jsonLine : short ? (line: Line) => shortLine(line, color) : plainLine;
   const consola = createConsola({
     level: LogLevels[options.level],
     // consola would hold repeated lines back on timers of its own.
@@ -126,13 +127,13 @@ const colorOf: Readonly<Record<LogLevel, string>> = {
 const dim = "\x1b[2m";
 const reset = "\x1b[0m";
 
-function terminalLine({ time, level, message, fields }: Line): string {
+function shortLine({ time, level, message, fields }: Line, color: boolean): string {
+  const paint = (code: string, word: string) => (color ? `${code}${word}${reset}` : word);
   const { jobId, ...others } = fields;
-  const clockTime = new Date(time).toTimeString().slice(0, "hh:mm:ss".length);
-  const job = jobId === undefined ? [] : [`${dim}${text(jobId).slice(0, shortIdLength)}${reset}`];
-  const tail = pairs(others).map((pair) => `${dim}${pair}${reset}`);
-  const label = `${colorOf[level]}${level.padEnd(5)}${reset}`;
-  return `${[`${dim}${clockTime}${reset}`, label, ...job, text(message), ...tail].join(" ")}\n`;
+  const clockTime = paint(dim, new Date(time).toTimeString().slice(0, "hh:mm:ss".length));
+  const job = jobId === undefined ? [] : [paint(dim, text(jobId).slice(0, shortIdLength))];
+  const tail = pairs(others).map((pair) => paint(dim, pair));
+  return `${[clockTime, paint(colorOf[level], level.padEnd(5)), ...job, text(message), ...tail].join(" ")}\n`;
 }
 
 function plainLine({ time, level, message, fields }: Line): string {

@@ -3,20 +3,22 @@
  * extra arguments are refused. Signals become one AbortController: the first asks for an orderly end, the second ends at
  * once.
  */
-import { stripVTControlCharacters } from "node:util";
-import { type CommandDef, renderUsage, runCommand } from "citty";
+import { type CommandDef, runCommand } from "citty";
 import { check } from "./commands/check.ts";
 import { configSchema, configShow } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { ended, exitCodes, explain, type StopSignal, stopSignals } from "./commands/exit.ts";
 import { globals } from "./commands/globals.ts";
+import { helpText } from "./commands/help.ts";
 import { once } from "./commands/once.ts";
 import { register } from "./commands/register.ts";
 import { run } from "./commands/run.ts";
 import { resolveCommand } from "./commands/usage.ts";
 import { version } from "./commands/version.ts";
 import { errnoOf } from "./errors.ts";
-import { wantsColor } from "./log.ts";
+import { createLog, writeToStderr } from "./log.ts";
+import { colorsOf } from "./view/lines.ts";
+import { columnsOf } from "./view/width.ts";
 
 const root = {
   meta: { name: "emx2-hpc-daemon", version: version.release, description: "Runs MOLGENIS EMX2 jobs on Slurm clusters" },
@@ -54,9 +56,8 @@ async function main(argv: readonly string[]): Promise<number> {
     return exitCodes.done;
   }
   if (found.is === "help") {
-    const usage = await renderUsage(found.command, found.parent);
-    // citty colours whatever it prints to.
-    console.log(wantsColor(process.stdout, process.env) ? usage : stripVTControlCharacters(usage));
+    const look = { columns: columnsOf(process.stdout, process.env), colors: colorsOf(process.stdout) };
+    console.log(helpText(found.command, found.name, look));
     return exitCodes.done;
   }
   const { result } = await runCommand(found.command, { rawArgs: found.rawArgs, data: { signal: stop.signal } });
@@ -69,7 +70,10 @@ function fail(error: unknown): never {
   // Whoever read our output has gone, as `head` does.
   if (errnoOf(error) === "EPIPE") process.exit(exitCodes.unread);
   const { code, text } = explain(error);
-  console.error(text);
+  // Not by console.error, which Bun paints red whatever NO_COLOR says.
+  if (process.argv.includes("--json-logs"))
+    createLog({ json: true, level: "error", color: false, write: writeToStderr }).error(text, { exitCode: code });
+  else writeToStderr(`${text}\n`);
   process.exit(code);
 }
 

@@ -6,7 +6,7 @@ import { loadWhole } from "../config/load.ts";
 import { globals, logFor, warnOf } from "./globals.ts";
 
 export const configShow = defineCommand({
-  meta: { name: "show", description: "Prints the effective configuration, defaults filled in and secrets hidden." },
+  meta: { name: "show", description: "the effective configuration, defaults filled in and secrets hidden" },
   args: globals,
   run({ args }) {
     const loaded = loadWhole({
@@ -20,7 +20,7 @@ export const configShow = defineCommand({
 });
 
 export const configSchema = defineCommand({
-  meta: { name: "schema", description: "Prints the JSON Schema of the configuration, for editors." },
+  meta: { name: "schema", description: "the JSON Schema of the configuration, for editors" },
   args: globals,
   run() {
     console.log(JSON.stringify(configJsonSchema(), null, 2));

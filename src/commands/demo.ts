@@ -1,23 +1,20 @@
 /**
- * `demo`: no configuration, no server, no network. An EMX2 on loopback with three jobs, the real engine, and this host's
- * shell or its Slurm. Exit 0 only if all came back right.
+ * `demo`: no configuration, no server, no network. An EMX2 on loopback with a few jobs, the real engine, and this host's
+ * shell or its Slurm. Exit 0 only if all came back right, the one that is meant to fail included.
  */
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import { defineCommand } from "citty";
-import { onDisk } from "../artifacts/storage-fault.ts";
 import { systemClock } from "../clock.ts";
-import type { Config } from "../config/config.ts";
-import { Secret } from "../config/secret.ts";
 import { compose } from "../daemon/compose.ts";
 import { type ServedEmulator, serve } from "../emulator/serve.ts";
 import { addArtifact, addJob, addWorkerCredential } from "../emulator/submitter.ts";
-import { type Profile, profileDefaults } from "../job/profile.ts";
 import { isTerminal } from "../job/status.ts";
-import { createLifeView, timeIn } from "../view/life.ts";
-import { type Colors, colorsOf, table } from "../view/lines.ts";
+import { type Log, writeToStderr } from "../log.ts";
+import { createLifeView, type LifeScreen } from "../view/life.ts";
+import { colorsOf } from "../view/lines.ts";
+import { columnsOf, wrapped } from "../view/width.ts";
+import { demoConfig, type Place, processorOf, workDirectory, workerId } from "./demo-config.ts";
 import { type DemoJob, demoJobs } from "./demo-jobs.ts";
+import { demoReport } from "./demo-report.ts";
 import { type Verdict, verdictOf } from "./demo-verdict.ts";
 import { exitCodes } from "./exit.ts";
 import { globals, logFor, signalOf } from "./globals.ts";
@@ -26,12 +23,11 @@ import { version } from "./version.ts";
 
 /** A queue may be long; a demo that waits longer is better looked at by hand. */
 const patienceMs = 15 * 60_000;
-const pollIntervalMs = 500;
+const shellPollIntervalMs = 500;
 const slurmPollIntervalMs = 2_000;
-const workerId = "demo-worker";
 
 export const demo = defineCommand({
-  meta: { name: "demo", description: "three sample jobs against an embedded EMX2; needs no configuration" },
+  meta: { name: "demo", description: "sample jobs against an embedded EMX2; needs no configuration" },
   args: {
     ...globals,
     slurm: { type: "boolean", description: "run them on this cluster's Slurm instead of this host" },
@@ -44,45 +40,58 @@ export const demo = defineCommand({
     },
   },
   async run({ args, data }) {
-    if (!args.slurm && (args.partition || args.account)) throw new UsageError("--partition and --account need --slurm");
-    const dir = await workDirectory(args.dir, args.slurm === true);
+    const { slurm = false, partition, account } = args;
+    if (!slurm && (partition || account)) throw new UsageError("--partition and --account need --slurm");
+    const dir = await workDirectory(args.dir, slurm);
+    const pollIntervalMs = slurm ? slurmPollIntervalMs : shellPollIntervalMs;
+    const place: Place = { dir, slurm, partition, account, pollIntervalMs, patienceMs };
     const emx2 = await serve({ clock: systemClock });
     try {
-      const verdicts = await play(emx2, { dir, args, signal: signalOf(data) });
-      return report(verdicts, dir, args.slurm === true);
+      const screen = screenOf(process.stdout);
+      const runner = slurm ? "Slurm" : "this host's shell";
+      screen.write(
+        `${wrapped(`Sample jobs against an embedded EMX2, run by ${runner} below ${dir}`, screen.columns)}\n\n`,
+      );
+      const log = (write: (text: string) => void) => logFor(args, !args.verbose, write);
+      const verdicts = await play(emx2, { place, screen, log, signal: signalOf(data) });
+      screen.write(`\n${demoReport(verdicts, screen)}\n\n${whereToLook(place)}\n`);
+      return verdicts.every(({ wrong }) => wrong === undefined) ? exitCodes.done : exitCodes.failed;
     } finally {
       await emx2.stop();
     }
   },
 });
 
-interface Play {
-  readonly dir: string;
-  readonly args: {
-    readonly slurm?: boolean | undefined;
-    readonly partition?: string | undefined;
-    readonly account?: string | undefined;
-    readonly verbose?: boolean | undefined;
-    readonly "json-logs"?: boolean | undefined;
+function screenOf(stream: NodeJS.WriteStream): LifeScreen {
+  return {
+    columns: columnsOf(stream, process.env),
+    live: stream.isTTY === true && process.env["TERM"] !== "dumb",
+    colors: colorsOf(stream),
+    write: (text) => void stream.write(text),
   };
+}
+
+interface Play {
+  readonly place: Place;
+  readonly screen: LifeScreen;
+  log(write: (text: string) => void): Log;
   readonly signal: AbortSignal;
 }
 
-async function play(emx2: ServedEmulator, { dir, args, signal }: Play): Promise<readonly Verdict[]> {
+async function play(emx2: ServedEmulator, { place, screen, log, signal }: Play): Promise<readonly Verdict[]> {
   const secret = systemClock.uuid();
   addWorkerCredential(emx2.state, workerId, secret);
-  const ids = new Map(demoJobs.map((job) => [submit(emx2, job), job]));
+  const jobs = demoJobs(place.pollIntervalMs);
+  const ids = new Map(jobs.map((job) => [submit(emx2, job), job]));
   const view = createLifeView(
-    process.stdout,
-    colorsOf(process.stdout),
+    screen,
     [...ids].map(([id, job]) => [id, job.name]),
   );
   const over = new AbortController();
-  const backend = args.slurm ? "slurm" : "shell";
   const composed = await compose({
-    config: configOf(emx2.url, secret, dir, args),
-    backend,
-    log: logFor(args, !args.verbose),
+    config: demoConfig({ baseUrl: emx2.url, secret }, jobs, place),
+    backend: place.slurm ? "slurm" : "shell",
+    log: log((text) => view.aside(() => writeToStderr(text))),
     version: version.text,
     signal,
     onChange() {
@@ -95,95 +104,26 @@ async function play(emx2: ServedEmulator, { dir, args, signal }: Play): Promise<
   const tooLong = systemClock.timer(patienceMs, () => over.abort());
   await composed.daemon.run(AbortSignal.any([signal, over.signal]));
   tooLong();
-  view.end();
   return [...ids].map(([id, job]) => verdictOf(emx2.state, id, job));
 }
 
 function submit(emx2: ServedEmulator, job: DemoJob): string {
   const input = addArtifact(emx2.state, { name: `${job.name}-input`, files: job.input });
-  const parametersText = JSON.stringify(job.parameters);
-  return addJob(emx2.state, { processor: `demo-${job.name}`, profile: "default", inputs: [input], parametersText });
-}
-
-function configOf(baseUrl: string, secret: string, dir: string, args: Play["args"]): Config {
-  return {
-    file: "(built in)",
-    warnings: [],
-    emx2: {
-      baseUrl,
-      workerId,
-      authMode: "hmac",
-      secret: { kind: "inline", secret: new Secret(secret) },
-    },
-    worker: {
-      pollIntervalMs: args.slurm ? slurmPollIntervalMs : pollIntervalMs,
-      maxConcurrentJobs: demoJobs.length,
-      heartbeatIntervalMs: 30_000,
-      maxConcurrentTransfers: 4,
-      stateDir: join(dir, "state"),
-      queueReportIntervalMs: 300_000,
-      heldJobsWaitMs: null,
-      keepJobDirsMs: null,
-      minFreeDiskBytes: 0,
-      lostAfterMs: patienceMs,
-      stderrLinesInReports: 20,
-    },
-    slurm: { maxSubmissionsPerMinute: 60 },
-    profiles: demoJobs.map((job) => profileOf(job, dir, args)),
-    apptainer: { command: "apptainer", binds: [], tmpDir: join(dir, "jobs"), posixRoots: [] },
-  };
-}
-
-function profileOf(job: DemoJob, dir: string, { partition, account }: Play["args"]): Profile {
-  const entrypoint = join(dir, `${job.name}.sh`);
-  writeFileSync(entrypoint, `#!/bin/sh\nset -eu\n${job.program}`, { mode: 0o755 });
-  return {
-    key: `demo-${job.name}/default`,
-    processor: `demo-${job.name}`,
-    profile: "default",
-    workload: { kind: "host", entrypoint },
-    cpus: 1,
-    time: "5",
-    ...(partition === undefined ? {} : { partition }),
-    ...(account === undefined ? {} : { account }),
-    ...profileDefaults,
-  };
-}
-
-/** With Slurm the nodes must see it: below home unless told otherwise. */
-function workDirectory(dir: string | undefined, slurm: boolean): Promise<string> {
-  const parent = dir === undefined ? (slurm ? homedir() : tmpdir()) : resolve(dir);
-  return onDisk("make a directory for the demo in", parent, async () => {
-    mkdirSync(parent, { recursive: true });
-    const made = mkdtempSync(join(parent, "emx2-hpc-demo-"));
-    mkdirSync(join(made, "jobs"), { mode: 0o700 });
-    return made;
+  return addJob(emx2.state, {
+    processor: processorOf(job),
+    profile: job.profile,
+    inputs: [input],
+    parametersText: JSON.stringify(job.parameters),
   });
 }
 
-/** Narrow enough for 80 columns. */
-function resultTable(verdicts: readonly Verdict[], colors: Colors): string {
-  const passed = ["PENDING", "CLAIMED", "SUBMITTED", "STARTED"] as const;
-  const rows = verdicts.map(({ name, job, status, output, verified }) => [
-    name,
-    status,
-    output ? `${output.sizeBytes ?? 0} B, ${verified ? "verified" : "WRONG"}` : "none",
-    ...passed.map((each) => timeIn(each, job.transitions)),
-  ]);
-  return table(["job", "status", "output, hash", ...passed], rows, colors);
-}
-
-function report(verdicts: readonly Verdict[], dir: string, slurm: boolean): number {
-  const colors = colorsOf(process.stdout);
-  console.log(`\n${resultTable(verdicts, colors)}\n`);
-  for (const { name, wrong } of verdicts)
-    if (wrong) console.log(`${colors.bad("not as it should be")}  ${name}: ${wrong}`);
-  const right = verdicts.every(({ wrong }) => wrong === undefined);
-  console.log(right ? "All jobs came back as they should." : "Not all jobs came back as they should.");
-  console.log(`\nWhere to look: ${dir}`);
-  console.log("  jobs/<job id>/output      what the program wrote");
-  console.log("  jobs/<job id>/.emx2       batch script, receipts, stdout and stderr");
-  console.log(`  remove it when you have seen enough: rm -r ${dir}`);
-  if (!slurm) console.log("Next: emx2-hpc-daemon demo --slurm runs the same jobs on this cluster's Slurm.");
-  return right ? exitCodes.done : exitCodes.failed;
+function whereToLook({ dir, slurm }: Place): string {
+  return [
+    `Where to look: ${dir}`,
+    "  jobs/<job id>/output      what the program wrote",
+    "  jobs/<job id>/.emx2       batch script, receipts, stdout and stderr",
+    "  results/<job id>          outputs that stay on the cluster",
+    `Remove it when you have seen enough: rm -r ${dir}`,
+    ...(slurm ? [] : ["Next: emx2-hpc-daemon demo --slurm runs the same jobs on this cluster's Slurm."]),
+  ].join("\n");
 }

@@ -39,7 +39,7 @@ export function ended(signal: StopSignal): number {
 
 export function explain(error: unknown): { readonly code: number; readonly text: string } {
   if (error instanceof UsageError)
-    return { code: exitCodes.usage, text: `${lines(error.message)}\nTry: emx2-hpc-daemon --help` };
+    return { code: exitCodes.usage, text: `${lines(error.message)}\nTry: ${error.command} --help` };
   if (error instanceof ConfigError) return { code: exitCodes.configuration, text: lines(error.message) };
   if (error instanceof StateError) return { code: stateExit[error.state.reason], text: lines(error.message) };
   if (error instanceof SubprocessError) return { code: exitCodes.failed, text: lines(error.message) };

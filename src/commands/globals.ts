@@ -8,7 +8,13 @@ import { createLog, type Log, wantsColor, writeToStderr } from "../log.ts";
 import { UsageError } from "./usage.ts";
 
 export const globals = {
-  config: { type: "string", alias: "c", valueHint: "FILE", description: "configuration file" },
+  config: {
+    type: "string",
+    alias: "c",
+    valueHint: "FILE",
+    description:
+      "the configuration (else $EMX2_HPC_CONFIG, ~/.config/emx2-hpc-daemon/config.yaml, /etc/emx2-hpc/config.yaml)",
+  },
   verbose: { type: "boolean", alias: "v", description: "log commands and requests too" },
   "json-logs": { type: "boolean", description: "log lines as JSON" },
 } as const;
@@ -44,12 +50,13 @@ export interface GlobalOptions {
 }
 
 /** Logs go to stderr. `quiet`: warnings and errors alone. */
-export function logFor(options: GlobalOptions, quiet = false): Log {
+export function logFor(options: GlobalOptions, quiet = false, write: (text: string) => void = writeToStderr): Log {
   return createLog({
     json: options["json-logs"] === true,
     level: options.verbose ? "debug" : quiet ? "warn" : "info",
     color: wantsColor(process.stderr, process.env),
-    write: writeToStderr,
+    short: process.stderr.isTTY === true,
+    write,
   });
 }
 

@@ -1,8 +1,12 @@
 /** `once`: one poll-claim-monitor cycle, for cron. */
 import { defineCommand } from "citty";
 import { compose } from "../daemon/compose.ts";
+import type { Job } from "../job/job.ts";
+import type { JobStatus } from "../job/status.ts";
+import type { Fields } from "../log.ts";
 import { exitCodes } from "./exit.ts";
 import { backendArgs, backendOf, configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
+import { warnOfOpenState } from "./state-dir.ts";
 import { UsageError } from "./usage.ts";
 import { version } from "./version.ts";
 
@@ -24,6 +28,7 @@ export const once = defineCommand({
     const log = logFor(args, args.quiet);
     const config = configFor(args);
     warnOf(config, log);
+    warnOfOpenState(config, log);
     const composed = await compose({ config, backend, log, lockWaitMs, version: version.text, signal });
     if (composed.is === "held") {
       log.error("another instance holds this state", { stateDir: config.worker.stateDir, by: composed.by });
@@ -31,9 +36,17 @@ export const once = defineCommand({
     }
     const reachable = await composed.daemon.once(signal);
     if (signal.aborted) return exitCodes.failed;
+    log.info("one cycle done", openJobs(composed.daemon.engine.jobs.values()));
     return reachable ? exitCodes.done : exitCodes.unavailable;
   },
 });
+
+/** How many are still to be brought to their end, and how far they are. */
+function openJobs(jobs: Iterable<Job>): Fields {
+  const open = [...jobs].filter((job) => !job.closed && job.claim.stage === "ours");
+  const at = (status: JobStatus) => open.filter(({ announced }) => announced === status).length;
+  return { jobs: open.length, claimed: at("CLAIMED"), submitted: at("SUBMITTED"), started: at("STARTED") };
+}
 
 function waitOf(text: string | undefined): number {
   if (text === undefined) return 0;

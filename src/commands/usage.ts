@@ -4,48 +4,53 @@
  */
 import { parseArgs } from "node:util";
 import type { ArgsDef, CommandDef } from "citty";
+import { nearestName } from "../config/check.ts";
+
+const program = "emx2-hpc-daemon";
 
 /** The command line is wrong (exit 2). */
 export class UsageError extends Error {
   override name = "UsageError";
+  constructor(
+    message: string,
+    /** The words of the command whose `--help` says what is right. */
+    readonly command = program,
+  ) {
+    super(message);
+  }
 }
 
 export type Resolved =
   | { readonly is: "run"; readonly command: CommandDef; readonly rawArgs: string[] }
-  | { readonly is: "help"; readonly command: CommandDef; readonly parent?: CommandDef }
+  | { readonly is: "help"; readonly command: CommandDef; readonly name: string }
   | { readonly is: "version" };
 
 export function resolveCommand(root: CommandDef, argv: readonly string[]): Resolved {
-  if (argv.length === 0) return { is: "help", command: root };
-  const { command, parent, rest, name } = descend(root, argv);
-  if (rest.includes("--help") || rest.includes("-h")) return { is: "help", command, ...(parent ? { parent } : {}) };
+  if (argv.length === 0) return { is: "help", command: root, name: program };
+  const { command, rest, name } = descend(root, argv);
+  if (rest.includes("--help") || rest.includes("-h")) return { is: "help", command, name };
   if (command === root && rest.length === 1 && rest[0] === "--version") return { is: "version" };
-  if (command.subCommands) {
-    const known = Object.keys(command.subCommands).join(", ");
-    const word = positionals(command, rest)[0]?.value;
-    throw new UsageError(
-      word === undefined ? `${name} needs a command: ${known}` : `${name}: unknown command "${word}" (${known})`,
-    );
-  }
-  const rawArgs = checkArguments(command, name, rest);
-  return { is: "run", command, rawArgs };
+  if (command.subCommands) throw unknownCommand(command, name, rest);
+  checkArguments(command, name, rest);
+  return { is: "run", command, rawArgs: [...rest] };
 }
 
 interface Place {
   readonly command: CommandDef;
-  readonly parent: CommandDef | undefined;
   readonly rest: readonly string[];
   readonly name: string;
 }
 
 function descend(root: CommandDef, argv: readonly string[]): Place {
-  let place: Place = { command: root, parent: undefined, rest: argv, name: "emx2-hpc-daemon" };
+  // An option may stand before the command that it belongs to.
+  const options = optionsBelow(root);
+  let place: Place = { command: root, rest: argv, name: program };
   for (;;) {
-    const [word] = positionals(root, place.rest);
+    const word = tokensOf(options, place.rest).find((token) => token.kind === "positional");
     const next = word && subCommand(place.command, word.value);
     if (!next) return place;
     const rest = place.rest.filter((_, index) => index !== word.index);
-    place = { command: next, parent: place.command, rest, name: `${place.name} ${word.value}` };
+    place = { command: next, rest, name: `${place.name} ${word.value}` };
   }
 }
 
@@ -54,34 +59,59 @@ function subCommand(command: CommandDef, word: string): CommandDef | undefined {
   return Object.hasOwn(known, word) ? known[word] : undefined;
 }
 
-/** Words that are no options, seen with the global options' eyes: `-c FILE` takes the word after it. */
-function positionals(
-  command: CommandDef,
-  argv: readonly string[],
-): { readonly value: string; readonly index: number }[] {
+function unknownCommand(command: CommandDef, name: string, argv: readonly string[]): UsageError {
+  const names = Object.keys(command.subCommands ?? {});
+  const word = tokensOf(optionsBelow(command), argv).find((token) => token.kind === "positional")?.value;
+  if (word === undefined) return new UsageError(`${name} needs a command: ${names.join(", ")}`, name);
+  const known = `(${names.join(", ")})`;
+  return new UsageError(`${name}: unknown command "${word}"${guess(word, names)} ${known}`, name);
+}
+
+/** Which word is which depends on the options: `-c FILE` takes the word after it. */
+function tokensOf(options: Options, argv: readonly string[]) {
+  return parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true }).tokens;
+}
+
+function checkArguments(command: CommandDef, name: string, argv: readonly string[]): void {
   const options = optionsOf(command);
-  const { tokens } = parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true });
-  return tokens.filter((token) => token.kind === "positional");
+  const tokens = tokensOf(options, argv);
+  const wanted = Object.values((command.args ?? {}) as ArgsDef).filter((arg) => arg.type === "positional").length;
+  const extra = tokens.filter((token) => token.kind === "positional").at(wanted);
+  const faults = tokens.map((token) => (token.kind === "option" ? optionFault(token, options) : undefined));
+  const fault = faults.find((each) => each !== undefined) ?? (extra && `unexpected argument "${extra.value}"`);
+  if (fault !== undefined) throw new UsageError(`${name}: ${fault}`, name);
 }
 
-function checkArguments(command: CommandDef, name: string, argv: readonly string[]): string[] {
-  const wanted = Object.values((command.args ?? {}) as ArgsDef).filter((arg) => arg.type === "positional");
-  try {
-    const found = parseArgs({ args: [...argv], options: optionsOf(command), strict: true, allowPositionals: true });
-    if (found.positionals.length > wanted.length)
-      throw new UsageError(`${name}: unexpected argument "${found.positionals[wanted.length]}"`);
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    // Node goes on with advice on positional arguments, which these commands do not take.
-    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split(". ");
-    throw new UsageError(`${name}: ${reason}`);
-  }
-  return [...argv];
+interface OptionToken {
+  readonly name: string;
+  /** As it was written: `-c` or `--config`. */
+  readonly rawName: string;
+  readonly value: string | undefined;
+  readonly inlineValue: boolean | undefined;
 }
 
-type ParseOptions = NonNullable<Parameters<typeof parseArgs>[0]>["options"];
+function optionFault({ name, rawName, value, inlineValue }: OptionToken, options: Options): string | undefined {
+  const option = Object.hasOwn(options, name) ? options[name] : undefined;
+  if (!option) return `unknown option ${rawName}${guess(name, Object.keys(options), "--")}`;
+  if (option.type === "boolean") return value === undefined ? undefined : `${rawName} takes no value`;
+  // A word that looks like an option is one, unless it stands behind "=".
+  const isGiven = value !== undefined && value !== "" && (inlineValue || !value.startsWith("-"));
+  return isGiven ? undefined : `${rawName} needs a value`;
+}
 
-function optionsOf(command: CommandDef): ParseOptions {
+function guess(given: string, names: readonly string[], prefix = ""): string {
+  const near = nearestName(given, names);
+  return near === undefined ? "" : `: did you mean ${prefix}${near}?`;
+}
+
+type Options = Readonly<Record<string, { type: "string" | "boolean"; short?: string }>>;
+
+function optionsBelow(command: CommandDef): Options {
+  const children = Object.values((command.subCommands ?? {}) as Record<string, CommandDef>);
+  return Object.assign({}, optionsOf(command), ...children.map(optionsBelow));
+}
+
+function optionsOf(command: CommandDef): Options {
   const options: Record<string, { type: "string" | "boolean"; short?: string }> = {};
   for (const [name, arg] of Object.entries((command.args ?? {}) as ArgsDef)) {
     if (arg.type === "positional") continue;

@@ -44,7 +44,8 @@ export function parseYaml(text: string, env: Environment): Document {
   const parsed = parseDocument(text, { ...options, lineCounter: lines });
   const walk = new Walk(env, lines, (alias) => (isAlias(alias) ? alias.resolve(parsed) : undefined));
   for (const fault of [...parsed.errors, ...parsed.warnings].slice(0, maxSyntaxProblems)) {
-    walk.tell([], `not valid YAML: ${escapeText(fault.message)}`, undefined, fault.pos[0]);
+    if (fault.code === "MULTIPLE_DOCS") walk.tell([], "a second document begins", "keep one of them", fault.pos[0]);
+    else walk.tell([], `not valid YAML: ${escapeText(fault.message)}`, undefined, fault.pos[0]);
   }
   if (parsed.directives?.yaml.explicit && parsed.directives.yaml.version !== "1.2") {
     walk.tell([], "must be YAML 1.2", "leave the %YAML line out", 0);

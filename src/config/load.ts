@@ -4,7 +4,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { ConfigError, type ConfigProblem, errnoOf } from "../errors.ts";
+import { ConfigError, type ConfigProblem, errnoOf, meaningOf } from "../errors.ts";
 import { escapeText } from "../log.ts";
 import { checkDocument } from "./check.ts";
 import type { Config } from "./config.ts";
@@ -78,15 +78,19 @@ function exists(file: string): boolean {
   }
 }
 
+function unreadable(file: string, reason: string): ConfigError {
+  return new ConfigError([{ file: escapeText(file), message: `cannot be read: ${reason}` }]);
+}
+
 function readText(file: string): string {
   let bytes: Buffer;
   try {
     // A FIFO would stop the start for ever, a device fill the memory.
-    if (!statSync(file).isFile()) throw new Error("it is not a regular file");
+    if (!statSync(file).isFile()) throw unreadable(file, "it is not a regular file");
     bytes = readFileSync(file);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([{ file: escapeText(file), message: `cannot be read: ${escapeText(reason)}` }]);
+    const code = errnoOf(error);
+    throw code === undefined ? error : unreadable(file, meaningOf(code));
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

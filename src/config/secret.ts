@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 import { inspect } from "node:util";
-import { ConfigError, type ConfigProblem, errnoOf } from "../errors.ts";
+import { ConfigError, type ConfigProblem, errnoOf, meaningOf } from "../errors.ts";
 import { escapeText } from "../log.ts";
 import { shellWord } from "./printable.ts";
 
@@ -68,7 +68,8 @@ function openSecretFile(path: string): number {
     if (code === "ENOENT") {
       throw refusal(path, "does not exist", "write the secret issued for this worker into it, then chmod 600 it");
     }
-    throw refusal(path, `cannot be opened: ${code}`);
+    if (code === undefined) throw error;
+    throw refusal(path, `cannot be opened: ${meaningOf(code)}`);
   }
 }
 

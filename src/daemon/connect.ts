@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { createClient, type Emx2Client, type Emx2Options } from "../emx2/client.ts";
-import { ConfigError, isSystemError } from "../errors.ts";
+import { ConfigError, isSystemError, meaningOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { createSecretReader } from "./secret-reader.ts";
 
@@ -39,6 +39,8 @@ function authorities(path: string, file: string): string {
     return readFileSync(path, "utf8");
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    throw new ConfigError([{ file, path: "emx2.ca_file", message: error.message }]);
+    throw new ConfigError([
+      { file, path: "emx2.ca_file", message: `${path} cannot be read: ${meaningOf(error.code)}` },
+    ]);
   }
 }

@@ -6,11 +6,11 @@
  * descriptor of it. Who holds it is therefore told in a file beside it.
  */
 import { Database } from "bun:sqlite";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { StateError } from "../errors.ts";
+import { isSystemError, StateError } from "../errors.ts";
 import { stateError } from "./state-error.ts";
 
 export interface Lock {
@@ -71,16 +71,29 @@ function locked(database: Database, stateDir: string, clock: Clock): Lock {
   holding.add(database);
   const release = () => {
     if (!holding.delete(database)) return;
-    rmSync(holderPath(stateDir), { force: true });
-    database.close(true);
+    try {
+      rmSync(holderPath(stateDir), { force: true });
+    } catch (error) {
+      // It is there for people, and the next holder writes its own over it.
+      if (!isSystemError(error)) throw error;
+    } finally {
+      database.close(true);
+    }
   };
   try {
+    closeToOthers(join(stateDir, "lock"));
     writeHolder(stateDir, `process ${process.pid} on ${hostname()}, since ${new Date(clock.wall()).toISOString()}`);
   } catch (error) {
     release();
     throw stateError(error, holderPath(stateDir));
   }
   return { release };
+}
+
+/** What an older version or another umask left: whoever may open it can take the lock. The mode alone is touched, by name. */
+function closeToOthers(path: string): void {
+  const { mode, uid } = statSync(path);
+  if ((mode & 0o077) !== 0 && uid === process.geteuid?.()) chmodSync(path, 0o600);
 }
 
 function holderPath(stateDir: string): string {

@@ -1,7 +1,9 @@
 /**
  * What SQLite's and the file system's refusals mean for the state directory, said so that an operator knows what to do.
  */
-import { StateError } from "../errors.ts";
+import { accessSync, constants, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { errnoOf, meaningOf, StateError } from "../errors.ts";
 
 type Reason = StateError["state"]["reason"];
 
@@ -16,13 +18,22 @@ const reasonOf: readonly (readonly [RegExp, Reason])[] = [
   [/^(SQLITE_(IOERR|CANTOPEN|READONLY|PERM|AUTH|NOLFS)|E[A-Z0-9]+$)/, "unusable"],
 ];
 
-const advice: Readonly<Record<Reason, string>> = {
+const advice: Readonly<Record<Exclude<Reason, "unusable">, string>> = {
   full: "disk full or quota used up: make room; nothing was half written",
   busy: "another process has it open: only one daemon may use a state directory",
   newer: "use the newer version, or another worker.state_dir",
   damaged: "damaged: move the state directory aside and keep it, then compare EMX2's jobs of this worker with squeue",
-  unusable: "check that the file system is there and that this user may write to it",
 };
+
+const elsewhere = "or name another worker.state_dir";
+const remedy: Readonly<Record<string, string>> = {
+  EACCES: `let this user write there, ${elsewhere}`,
+  EEXIST: `move it away, ${elsewhere}`,
+  EISDIR: `move it away, ${elsewhere}`,
+  ENOTDIR: `move it away, ${elsewhere}`,
+  EROFS: `have it mounted for writing, ${elsewhere}`,
+};
+const usualRemedy = "check that its file system is there and that this user may write to it";
 
 /** The StateError for what was thrown by SQLite or the file system; anything else comes back as it is. */
 export function stateError(error: unknown, path: string): unknown {
@@ -30,7 +41,27 @@ export function stateError(error: unknown, path: string): unknown {
   const code = String(error.code);
   const reason = reasonOf.find(([pattern]) => pattern.test(code))?.[1];
   if (!reason) return error;
-  return new StateError(`${path}: ${advice[reason]} (${code}: ${error.message})`, { path, reason }, { cause: error });
+  const text = reason === "unusable" ? unusable(code, path) : `${advice[reason]} (${code})`;
+  return new StateError(`${path}: ${text}`, { path, reason }, { cause: error });
+}
+
+/** What was refused and what to do. */
+function unusable(code: string, path: string): string {
+  const errno = code.startsWith("SQLITE_") ? beneath(path) : code;
+  if (errno === undefined) return `the database can not be used (${code}): ${usualRemedy}`;
+  return `${meaningOf(errno)}: ${remedy[errno] ?? usualRemedy}`;
+}
+
+/** SQLite keeps the system's reason to itself, so the system is asked again. */
+function beneath(path: string): string | undefined {
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats?.isDirectory()) return "EISDIR";
+    accessSync(stats ? path : dirname(path), constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return errnoOf(error);
+  }
 }
 
 export function newerSchema(path: string, found: number, known: number, writtenBy: string | null): StateError {

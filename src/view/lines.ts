@@ -1,5 +1,6 @@
 /** Lines and tables for people: colours only on a terminal and not with NO_COLOR, and no word from outside unescaped. */
 import { escapeText, wantsColor } from "../log.ts";
+import { padded } from "./width.ts";
 
 type Paint = (text: string) => string;
 
@@ -35,12 +36,19 @@ export function checkLine({ item, result, detail, fix }: Checked, colors: Colors
 
 /** Columns as wide as their widest cell, two spaces between; the last one is not padded. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[], colors: Colors): string {
-  const safe = rows.map((row) => row.map(escapeText));
-  const widths = header.map((title, column) => Math.max(title.length, ...safe.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, column) => (column === cells.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+  const [title = "", ...lines] = aligned([header, ...rows.map((row) => row.map(escapeText))]);
+  return [colors.bold(title), ...lines].join("\n");
+}
+
+/** The same of cells that are fit to be printed. */
+export function aligned(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows)
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, Bun.stringWidth(cell));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => padded(cell, widths[column] ?? 0))
       .join("  ")
-      .trimEnd();
-  return [colors.bold(line(header)), ...safe.map(line)].join("\n");
+      .trimEnd(),
+  );
 }

@@ -9,17 +9,27 @@ const testMs = 60_000;
 const controls = /[^\P{Cc}\n]/u;
 
 test(
-  "the demo runs its jobs on this host, proves their outputs, and exits 0 in plain text",
+  "the demo runs its jobs on this host, proves what came back, and exits 0 in plain text",
   async () => {
     using place = alone();
     const { exitCode, stdout, stderr } = await place.run(["demo", "--dir", place.dir]);
     expect([exitCode, stderr]).toEqual([0, ""]);
-    expect(stdout).toMatch(/^uppercase +COMPLETED +68 B, verified/m);
-    expect(stdout).toMatch(/^linecount +COMPLETED +45 B, verified/m);
-    expect(stdout).toMatch(/^failure +FAILED +none/m);
+    expect(stdout).toMatch(/^uppercase +COMPLETED +68 B managed +yes/m);
+    expect(stdout).toMatch(/^linecount +COMPLETED +45 B managed +yes/m);
+    expect(stdout).toMatch(/^training +COMPLETED +32 B managed +yes/m);
+    expect(stdout).toMatch(/^inplace +COMPLETED +68 B posix +yes/m);
+    expect(stdout).toMatch(/^failure +FAILED +none +yes/m);
+    expect(stdout).toMatch(/^[\d:]+ +training +STARTED +\d+% epoch \d of 4$/m);
+    expect(stdout).toMatch(/^linecount .* no profile, so it was run with demo-linecount\/default$/m);
+    expect(stdout).toMatch(
+      /^failure .*EMX2 was told:\n +slurm_state=FAILED; exit_code=3:0;.*\n.*stderr:\n +the model did not/m,
+    );
     for (const status of ["PENDING", "CLAIMED", "SUBMITTED", "STARTED", "COMPLETED"])
       expect(stdout).toMatch(new RegExp(`^\\d\\d:\\d\\d:\\d\\d +uppercase +${status}`, "m"));
     expect(stdout).not.toMatch(controls);
+
+    const kept = /^inplace .*:\n +(\/.*)$/m.exec(stdout)?.[1] ?? "";
+    expect(readFileSync(join(kept, "sorted/poem.txt"), "utf8")).toStartWith("apptainer holds the box\n");
 
     const work = /^Where to look: (.*)$/m.exec(stdout)?.[1] ?? "";
     expect(work).toStartWith(place.dir);

@@ -30,15 +30,19 @@ test("--help names every command, and every command explains itself, in plain te
 
 const wrong: readonly (readonly [string, readonly string[], string])[] = [
   ["no command", ["-v"], "needs a command"],
-  ["an unknown command", ["fly"], 'unknown command "fly"'],
+  ["an unknown command", ["fly"], 'unknown command "fly" (check, '],
+  ["a command with a slip", ["onec"], "did you mean once?"],
+  ["an option with a slip", ["once", "--quit"], "unknown option --quit: did you mean --quiet?"],
+  ["an empty value", ["check", "-c", ""], "-c needs a value"],
+  ["an option in the place of a value", ["check", "-c", "-v"], "-c needs a value"],
   ["an unknown command of config", ["config", "fly"], 'unknown command "fly"'],
   ["config alone", ["config"], "show, schema"],
   ["an unknown option", ["check", "--fly"], "--fly"],
   ["an unknown option before the command", ["--fly", "check"], "--fly"],
   ["an option of another command", ["check", "--simulate"], "--simulate"],
   ["an extra argument", ["run", "away"], '"away"'],
-  ["an option without its value", ["run", "-c"], "-c"],
-  ["a value for an option that takes none", ["run", "--simulate=yes"], "--simulate"],
+  ["an option without its value", ["run", "-c"], "-c needs a value"],
+  ["a value for an option that takes none", ["run", "--simulate=yes"], "--simulate takes no value"],
   ["an unknown backend", ["run", "--backend", "pbs"], '"pbs"'],
   ["two backends", ["once", "--simulate", "--backend", "slurm"], "exclude each other"],
   ["--wait that is no number", ["once", "--wait", "long"], '"long"'],
@@ -70,6 +74,12 @@ test("options work before and after the command", async () => {
   const answers = await Promise.all(orders.map((args) => place.run(args)));
   for (const { exitCode, stdout } of answers) expect([exitCode, stdout]).toEqual([0, answers[0]?.stdout ?? ""]);
   expect(answers[0]?.stdout).toContain("worker_id: w");
+});
+
+test("a command's own options work before it", async () => {
+  using place = alone();
+  const { exitCode, stderr } = await place.run(["--wait", "long", "once"]);
+  expect([exitCode, stderr]).toEqual([2, expect.stringContaining('--wait takes seconds from 0 to 3600, not "long"')]);
 });
 
 test("nothing in the working directory changes what the executable does", async () => {

@@ -45,6 +45,12 @@ describe("a line", () => {
     expect(Bun.stripANSI(line)).toMatch(/^\d\d:08:07 error 0a1b2c3d no a=1\n$/);
   });
 
+  test("on a terminal that wants no colours is as short, without them", () => {
+    const { log, lines } = capture({ short: true });
+    log.warn("no", { jobId, a: 1 });
+    expect(lines[0]).toMatch(/^\d\d:08:07 warn {2}0a1b2c3d no a=1\n$/);
+  });
+
   test("as JSON is one object, in which no field takes the place of time, level or message", () => {
     const { log, lines } = capture({ json: true });
     log

@@ -50,7 +50,7 @@ describe("YAML", () => {
   test.each([
     ["a: !tag b", "Unresolved tag"],
     ["a: !!binary aGk=", "Unresolved tag"],
-    ["a: 1\n---\nb: 2", "multiple documents"],
+    ["a: 1\n---\nb: 2", "a second document begins"],
     ["%YAML 1.1\n---\na: yes", "must be YAML 1.2"],
     ["a: *b", "refers to an anchor"],
     ["a: &b [*b]", "nested more than 20 deep"],

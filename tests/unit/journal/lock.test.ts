@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock as clock } from "../../../src/clock.ts";
@@ -43,6 +43,15 @@ describe("the lock of a state directory", () => {
   test("makes the directory, for its owner alone", async () => {
     const answer = await acquireLock(stateDir, now);
     expect(statSync(stateDir).mode & 0o777).toBe(0o700);
+    release(answer);
+  });
+
+  test("closes a file to others that another umask has left open, and holds it still", async () => {
+    mkdirSync(stateDir, { recursive: true });
+    writeFileSync(join(stateDir, "lock"), "", { mode: 0o644 });
+    const answer = await acquireLock(stateDir, now);
+    expect(statSync(join(stateDir, "lock")).mode & 0o777).toBe(0o600);
+    expect((await otherProcess()).answer).toContain(`process ${process.pid} on`);
     release(answer);
   });
 
