@@ -53,6 +53,10 @@ export function adviceOn(settings: Settings): { path: string[]; message: string;
     advice.push({ path: ["profiles"], message: "no profile is configured", hint: "without one no job is claimed" });
   }
   for (const [key, profile] of Object.entries(profiles)) {
+    if (profile.allow_command && profile.container_entrypoint) {
+      const message = "has no effect beside container_entrypoint: that is what runs";
+      advice.push({ path: ["profiles", key, "allow_command"], message, hint: "keep one of the two" });
+    }
     const isUsed = [profile.output_residence, profile.log_residence].includes("posix");
     if (profile.posix_output_dir === undefined || isUsed) continue;
     const hint = "set output_residence or log_residence to posix, or leave it out";

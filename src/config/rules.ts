@@ -83,9 +83,6 @@ function* commandFaults(path: Path, profile: Block): Generator<Fault> {
   if (allowed !== true) return;
   const at = [...path, "allow_command"];
   if (!isGiven(profile, "sif_image")) yield { path: at, message: "means nothing without sif_image" };
-  if (isGiven(profile, "container_entrypoint")) {
-    yield { path: at, message: "cannot stand beside container_entrypoint", hint: "keep one of the two" };
-  }
   if (isolation === "host") {
     yield { path: at, message: "needs isolation: contained, since a job's own command is as trusted as its submitter" };
   }

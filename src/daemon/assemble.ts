@@ -53,6 +53,7 @@ export interface Settings {
   readonly stderrLinesInReports: number;
   jobDir(jobId: JobId): string;
   blocked(): Promise<string | undefined>;
+  blockedProfiles(): Promise<ReadonlyMap<string, string>>;
   onFault(error: unknown): void;
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
 }
@@ -179,6 +180,7 @@ function loops(seams: Seams, settings: Settings, engine: Engine, holds: Holds): 
     backend: settings.backend,
     jobDir: settings.jobDir,
     blocked: settings.blocked,
+    blockedProfiles: settings.blockedProfiles,
   });
   const heartbeat = createHeartbeat({
     client,

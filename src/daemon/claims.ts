@@ -27,6 +27,8 @@ export interface ClaimParts {
   jobDir(jobId: JobId): string;
   /** Why nothing new may be claimed now; undefined: it may. */
   blocked(): Promise<string | undefined>;
+  /** Profiles for which nothing new may be claimed now, by key, and why. */
+  blockedProfiles(): Promise<ReadonlyMap<string, string>>;
 }
 
 /** Of one profile at least, whatever there is room for: those at the head of a list may be ours already, or refused. */
@@ -40,6 +42,7 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
   const { engine, client, clock, log, profiles } = parts;
   const refusedUntil = new Map<JobId, number>();
   const tellBlocked = blockedTeller(log);
+  const tellProfiles = changeTeller((reason) => log.warn("nothing new is claimed for a profile", { reason }));
   const tellUnreadable = changeTeller((cause) => log.warn("a job in EMX2's list can not be read", { cause }));
   const tellUnlisted = changeTeller((what) => log.warn("EMX2 can not list the jobs of a profile", { what }));
   const tellTooMany = changeTeller((cause) => log.warn("EMX2 has more jobs waiting than are looked at", { cause }));
@@ -54,7 +57,9 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
     const now = clock.wall();
     for (const [jobId, until] of refusedUntil) if (until <= now) refusedUntil.delete(jobId);
 
-    const limits = limitsNow(parts, active);
+    const shut = await parts.blockedProfiles();
+    tellProfiles([...shut].map(([key, reason]) => `${key}: ${withoutFigures(reason)}`));
+    const limits = limitsNow(parts, active, shut);
     const useful = Math.max(minListedJobs, limits.maxConcurrentJobs + refusedUntil.size);
     const found = await readPending(client, withRoom(profiles, active, limits), useful, signal);
     tellUnreadable(found.warnings);
@@ -73,12 +78,16 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
   };
 }
 
-/** A held profile takes nothing, or the one job that tries whether it still is. */
-function limitsNow({ profiles, limits, holds, backend }: ClaimParts, active: readonly string[]): Limits {
+/** A held profile takes nothing, or the one job that tries whether it still is; one that is shut takes nothing. */
+function limitsNow(
+  { profiles, limits, holds, backend }: ClaimParts,
+  active: readonly string[],
+  shut: ReadonlyMap<string, string>,
+): Limits {
   const occupied = occupancy(active);
   const perProfile = { ...limits.perProfile };
   for (const { key } of profiles) {
-    const claimable = holds.claimable(key, backend);
+    const claimable = shut.has(key) ? "none" : holds.claimable(key, backend);
     if (claimable === "all") continue;
     const most = (occupied.get(key) ?? 0) + (claimable === "one" ? 1 : 0);
     perProfile[key] = Math.min(perProfile[key] ?? Number.POSITIVE_INFINITY, most);
@@ -136,10 +145,14 @@ function changeTeller(say: (what: string) => void): (now: readonly string[]) => 
 function blockedTeller(log: Log): (reason: string | undefined) => void {
   let before: string | undefined;
   return (reason) => {
-    const gist = reason?.replace(/\d+(\.\d+)?/g, "#");
+    const gist = reason && withoutFigures(reason);
     if (gist === before) return;
     before = gist;
     if (reason === undefined) log.info("new jobs are claimed again");
     else log.warn("nothing new is claimed", { reason });
   };
+}
+
+function withoutFigures(reason: string): string {
+  return reason.replace(/\d+(\.\d+)? GiB/g, "# GiB");
 }

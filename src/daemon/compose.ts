@@ -17,7 +17,7 @@ import type { Log } from "../log.ts";
 import { submittingUser } from "./account.ts";
 import { type Assembly, assemble } from "./assemble.ts";
 import { clientOf } from "./connect.ts";
-import { spaceShortage } from "./free-space.ts";
+import { profilesWithoutRoom, spaceShortage } from "./free-space.ts";
 import { logChange } from "./job-log.ts";
 import { runLoop } from "./loop.ts";
 import { cycle } from "./once.ts";
@@ -106,6 +106,7 @@ async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: Dae
       stderrLinesInReports: config.worker.stderrLinesInReports,
       jobDir: (jobId) => join(tmpDir, jobId),
       onFault: fault.reject,
+      blockedProfiles: () => profilesWithoutRoom(clock, config.profiles, config.worker.minFreeDiskBytes),
       blocked: () => spaceShortage(clock, [tmpDir, stateDir], config.worker.minFreeDiskBytes),
       onChange(job, before, event) {
         snapshot.changed();

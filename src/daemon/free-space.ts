@@ -1,8 +1,10 @@
 /** Is there room to take on new jobs? Below `worker.min_free_disk` nothing new is claimed. */
-import { statfs } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, statfs } from "node:fs/promises";
 import { answeredWithin } from "../artifacts/storage-fault.ts";
 import type { Clock } from "../clock.ts";
 import { isSystemError } from "../errors.ts";
+import type { Profile } from "../job/profile.ts";
 
 /** A dead mount never answers. */
 const answerMs = 5_000;
@@ -24,11 +26,29 @@ export async function spaceShortage(
   return undefined;
 }
 
+/** Profiles whose posix outputs could not be kept now, by key, and why: nothing is claimed for them. */
+export async function profilesWithoutRoom(
+  clock: Clock,
+  profiles: readonly Profile[],
+  minFreeBytes: number,
+): Promise<ReadonlyMap<string, string>> {
+  const reasons = new Map<string, string>();
+  for (const { key, posixOutputDir, outputResidence, logResidence } of profiles) {
+    if (posixOutputDir === undefined || (outputResidence !== "posix" && logResidence !== "posix")) continue;
+    const reason = await spaceShortage(clock, [posixOutputDir], minFreeBytes);
+    if (reason !== undefined) reasons.set(key, `posix_output_dir ${reason}`);
+  }
+  return reasons;
+}
+
 /** Or why it can not be told: a tmp_dir that is missing is a file system that is not mounted, and nothing is written there. */
 async function freeBytes(clock: Clock, directory: string): Promise<number | string> {
   try {
-    const { bavail, bsize } = await answeredWithin(clock, answerMs, directory, () => statfs(directory));
-    return bavail * bsize;
+    return await answeredWithin(clock, answerMs, directory, async () => {
+      await access(directory, constants.W_OK | constants.X_OK);
+      const { bavail, bsize } = await statfs(directory);
+      return bavail * bsize;
+    });
   } catch (error) {
     if (!isSystemError(error)) throw error;
     return `${directory} can not be used: ${error.message}`;

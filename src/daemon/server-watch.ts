@@ -49,24 +49,31 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
     }
   };
 
-  const read = async (job: Job, signal: AbortSignal) => {
+  /** Tells what it read; null: EMX2 does not know the job. undefined: EMX2 could not say. */
+  const read = async (job: Job, signal: AbortSignal): Promise<Seen | null | undefined> => {
     const known = failing.has(job.id);
     const call = { signal, traceId: job.traceId, ...(known ? { attempts: 1 } : {}) };
     try {
-      let seen = await client.readJob(job.id, call);
-      if (seen === null) {
-        log.warn("EMX2 does not know the job; it is asked once more before the job is stopped", { jobId: job.id });
-        await clock.sleep(secondLookMs, signal);
-        seen = await client.readJob(job.id, call);
-      }
-      saw(job.id, withoutParameters(seen));
+      return withoutParameters(await client.readJob(job.id, call));
     } catch (error) {
       throwIfAboutAll(error);
       if (!known) log.warn("the job can not be read at EMX2; it goes on", { jobId: job.id, cause: error.message });
       failing.add(job.id);
+      return undefined;
     }
   };
 
+  const readEach = async (jobs: Iterable<Job>, signal: AbortSignal): Promise<Job[]> => {
+    const unknown: Job[] = [];
+    for (const job of jobs) {
+      const seen = await read(job, signal);
+      if (seen === null) unknown.push(job);
+      else if (seen) saw(job.id, seen);
+    }
+    return unknown;
+  };
+
+  const lost = createLoss(clock, log);
   return async (signal) => {
     const ours = [...engine.jobs.values()].filter((job) => !job.closed && !job.stop && job.claim.stage === "ours");
     const unseen = new Map(ours.map((job) => [job.id, job]));
@@ -75,7 +82,40 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
       // One entry that EMX2 can not show must not hide the others: those are then read one by one.
       await list(unseen, signal).catch(throwIfAboutAll);
     }
-    for (const job of unseen.values()) await read(job, signal);
+    const unknown = await readEach(unseen.values(), signal);
+    if (lost.isWaitedOut(unknown.length, ours.length) || unknown.length === 0) return;
+    for (const { id: jobId } of unknown)
+      log.warn("EMX2 does not know the job; it is asked once more before the job is stopped", { jobId });
+    await clock.sleep(secondLookMs, signal);
+    for (const job of await readEach(unknown, signal)) saw(job.id, null);
+  };
+}
+
+/** So long an EMX2 that has forgotten everything may take to be itself again. */
+const lossMs = 3_600_000;
+
+/**
+ * One job that EMX2 does not know was deleted. An EMX2 that knows none of several was restored from a backup, or is another
+ * one: what runs here goes on while somebody puts that right.
+ */
+function createLoss(clock: Clock, log: Log) {
+  let since: number | undefined;
+  return {
+    isWaitedOut(unknown: number, all: number): boolean {
+      if (unknown < 2 || unknown < all) {
+        if (since !== undefined) log.info("EMX2 knows jobs of ours again");
+        since = undefined;
+        return false;
+      }
+      if (since === undefined) {
+        since = clock.mono();
+        log.error(
+          "EMX2 knows none of the jobs that run here: was it restored, or is it another? They are stopped if it does not know them in an hour",
+          { jobs: all },
+        );
+      }
+      return clock.mono() - since < lossMs;
+    },
   };
 }
 

@@ -7,7 +7,7 @@ import type { Generation } from "./generation.ts";
 import { cancelJob, createJob, deleteJob, listJobs, listTransitions, readJob } from "./jobs.ts";
 import { badRequest, FrameworkRefusal } from "./refusals.ts";
 import { claim, complete, transition } from "./transitions.ts";
-import { heartbeat, register } from "./workers.ts";
+import { deleteWorker, heartbeat, register } from "./workers.ts";
 
 export interface Route {
   readonly method: string;
@@ -22,6 +22,7 @@ export interface Route {
 const routes: readonly Route[] = [
   route("POST", "/workers/register", "editor", register),
   route("POST", "/workers/{worker}/heartbeat", "editor", heartbeat),
+  route("DELETE", "/workers/{worker}", "editor", deleteWorker),
   route("POST", "/jobs", "editor", createJob),
   route("GET", "/jobs", "viewer", listJobs),
   route("GET", "/jobs/{id}", "viewer", readJob),

@@ -1,9 +1,9 @@
-/** Workers: registration, which replaces all capabilities, and the heartbeat. */
-import { type Answer, json } from "./answer.ts";
+/** Workers: registration, which replaces all capabilities, the heartbeat, and deletion. */
+import { type Answer, json, nothing } from "./answer.ts";
 import { freshDateTime, storedDateTime } from "./date-times.ts";
 import type { Call } from "./exchange.ts";
 import { type JsonBody, readJson } from "./json-body.ts";
-import { badRequest, notFound } from "./refusals.ts";
+import { badRequest, forbidden, notFound } from "./refusals.ts";
 import type { Capability } from "./state.ts";
 
 export async function register(call: Call): Promise<Answer> {
@@ -42,6 +42,14 @@ export function heartbeat(call: Call): Answer {
   if (checksWorkers && worker === undefined) throw notFound(`Worker ${id} not found`);
   if (worker) worker.lastHeartbeatAt = call.now;
   return json(200, { worker_id: id, status: "ok" });
+}
+
+/** Where each worker has a secret of its own, this is for those who issue it. */
+export function deleteWorker({ state, principal, params }: Call): Answer {
+  if (state.settings.generation.workerCredentials && principal.kind === "worker")
+    throw forbidden("Worker principal is not allowed on credential-management endpoints");
+  state.workers.delete(params.worker);
+  return nothing(204);
 }
 
 /** The worker on whose behalf a call is made: of the header, else of the body. They must not disagree. */

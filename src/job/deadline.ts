@@ -64,7 +64,7 @@ function ofHold({ run }: Job, claimedAt: number, held: Held | undefined, timeout
   if (!held || bounds.length === 0 || run.stage !== "written") return undefined;
   const boundMs = Math.min(...bounds);
   const key = boundMs === timeouts.heldMs ? "worker.held_jobs_wait" : "submission_timeout_seconds";
-  const detail = `${key} is over: its profile has been held for ${seconds(boundMs)}: ${held.cause}`;
+  const detail = `${key} is over: it has waited ${seconds(boundMs)} for its profile, which is held: ${held.cause}`;
   return { by: "held", at: Math.max(held.since, claimedAt) + boundMs, detail };
 }
 

@@ -28,6 +28,11 @@ interface Rule {
 const submitter = "the submitter";
 const operator = "the operator of this worker";
 
+/** What keeps a job from being submitted and is not the submitter's. */
+const ownHouse = /job directory|belongs to another daemon/;
+/** Keys of the configuration that stand in the way of what a job asks for. */
+const keyNamed = /\b(posix_roots|allowed_environment|allow_command)\b/;
+
 const rules: readonly Rule[] = [
   { applies: (job) => job.stop?.by === "timeout", who: `${submitter}, by a longer timeout_seconds` },
   {
@@ -38,8 +43,12 @@ const rules: readonly Rule[] = [
   { applies: (job) => job.stop !== undefined },
   { applies: (job) => job.outputs.stage === "failed", who: operator },
   { applies: (_job, outcome) => outcome.result === "succeeded" },
-  // What kept it from being submitted says itself whose it is.
-  { applies: (_job, { state }) => state === "NEVER_SUBMITTED" },
+  { applies: (_job, { state, cause = "" }) => state === "NEVER_SUBMITTED" && ownHouse.test(cause), who: operator },
+  {
+    applies: (_job, { state, cause = "" }) => state === "NEVER_SUBMITTED" && keyNamed.test(cause),
+    who: `${submitter}, by asking for less; ${operator}, by the key it names`,
+  },
+  { applies: (_job, { state }) => state === "NEVER_SUBMITTED", who: submitter },
   {
     applies: (_job, { state }) => state === "OUT_OF_MEMORY",
     cause: () => "the job needed more memory than it had",

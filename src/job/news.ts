@@ -25,7 +25,8 @@ export function newsOf(job: Job, queueReportIntervalMs: number, now: number): Ne
   const isDue = dueAt !== undefined && dueAt <= now;
   if (!unsaidState && !unsaidProgress && !isDue) return dueAt === undefined ? {} : { dueAt };
   const words = status === "STARTED" && progress ? progressWords(progress) : [];
-  const detail = [run ? detailOf(run, told, now) : "the workload has ended", ...words].join("; ");
+  const requeued = run && status === "STARTED" && isWaiting(told) ? ["requeued: Slurm runs it again"] : [];
+  const detail = [run ? detailOf(run, told, now) : "the workload has ended", ...requeued, ...words].join("; ");
   const report = {
     status,
     detail,
@@ -38,9 +39,11 @@ export function newsOf(job: Job, queueReportIntervalMs: number, now: number): Ne
 type Tracked = Extract<Run, { stage: "tracked" }>;
 
 /** The state that is worth telling: what is only on its way (CONFIGURING, COMPLETING) or not known changes nothing. */
-function stateOf({ row }: Tracked, before: SlurmState | undefined): SlurmState | undefined {
+function stateOf({ row, since, startedAt }: Tracked, before: SlurmState | undefined): SlurmState | undefined {
   if (!row) return before;
   const phase = phaseOf[row.state];
+  // Squeue was asked before the receipt of its start was read: it had been in the queue until then.
+  if (phase === "pending" && startedAt !== undefined && since <= startedAt) return before;
   if (phase === "pending") return row.state === "CONFIGURING" ? before : row.state;
   if (phase !== "running") return before;
   return row.state === "SUSPENDED" || row.state === "STOPPED" ? row.state : "RUNNING";

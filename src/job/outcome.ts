@@ -6,7 +6,7 @@
  * after it, so that hours in which nobody could look (the daemon was down, the scheduler did not answer) end no run.
  */
 import { isOwnTimeout, type Run, type Stop } from "./job.ts";
-import { duration, type ExitReceipt, type Outcome, phaseOf, type SchedulerRow } from "./run.ts";
+import { duration, type ExitReceipt, type Outcome, phaseOf, type SchedulerRow, type SlurmState } from "./run.ts";
 
 export type Tracked = Extract<Run, { stage: "tracked" }>;
 
@@ -145,7 +145,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
     cancelled: "CANCELLED",
     failed: outOfMemory ? "OUT_OF_MEMORY" : cancelled ? "CANCELLED" : "FAILED",
   } as const;
-  const cause = outOfMemory ? outOfMemoryCause(exit) : cancelled ? cancelledBy(e) : failureCause(exit, result);
+  const cause = outOfMemory ? outOfMemoryCause(exit) : cancelled ? cancelledBy(e) : failureCause(exit, result, state);
   return {
     elapsed: duration((exit.end - exit.start) * 1000),
     ...common(e),
@@ -162,8 +162,10 @@ function outOfMemoryCause({ oomKill }: ExitReceipt): string {
   return `the kernel killed ${oomKill ? `${oomKill} process(es)` : "a process"} of the job for memory`;
 }
 
-function failureCause(exit: ExitReceipt, result: Outcome["result"]): string | undefined {
+function failureCause(exit: ExitReceipt, result: Outcome["result"], state?: SlurmState): string | undefined {
   if (result !== "failed") return undefined;
+  // The state says why the signal came.
+  if (state !== undefined && state !== "FAILED" && exit.signal !== null) return undefined;
   if (exit.how === "wrapper-killed")
     return "the shell that waited for the program was killed: its exit code is not known";
   return exit.signal === null ? undefined : `ended after signal ${exit.signal}`;

@@ -96,6 +96,7 @@ class Site {
         ...{ heldJobsWaitMs, keepJobDirsMs: 24 * hourMs, lostAfterMs: hourMs, stderrLinesInReports: 5 },
         jobDir: (jobId) => `/jobs/${jobId}`,
         blocked: async () => undefined,
+        blockedProfiles: async () => new Map(),
         onFault(error) {
           throw error;
         },

@@ -135,6 +135,7 @@ function settingsOf(state: string, say: (line: string) => void): Parameters<type
     stderrLinesInReports: 5,
     jobDir: (jobId) => `/jobs/${jobId}`,
     blocked: async () => undefined,
+    blockedProfiles: async () => new Map(),
     onFault(error) {
       throw error;
     },

@@ -70,7 +70,8 @@ function answerFault({ message, answer }: ApiError, emx2: Emx2Settings): CheckIt
   }
   if (status === 401 || status === 403) return failed("authentication", message, credentialFix(emx2, status));
   if (status === 407) return failed("EMX2", message, "let the proxy know this host: user and password in HTTPS_PROXY");
-  const notEmx2 = status < 400 || (status < 500 && form !== "problem");
+  // EMX2 itself says 400 and 404 of an address that is beside its API.
+  const notEmx2 = status < 400 || (status < 500 && (form !== "problem" || status === 400 || status === 404));
   if (notEmx2) return failed("EMX2", message, "correct emx2.base_url: what answers there is not EMX2's HPC API");
   return failed("EMX2", message, "EMX2, or a proxy before it, is in trouble: its administrator has to look");
 }

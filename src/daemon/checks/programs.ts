@@ -71,7 +71,8 @@ async function hostProgram(
   } catch (error) {
     if (!isSystemError(error)) throw error;
     if (error.code === "EACCES") {
-      return failed(item, `${entrypoint} can not be executed`, `chmod u+rx ${shellWord(entrypoint)}`);
+      const fix = `have its owner run: chmod a+rx ${shellWord(entrypoint)} (and see that the way to it is open)`;
+      return failed(item, `${entrypoint} can not be executed by this user`, fix);
     }
     const fix = "correct host_entrypoint, unless the compute nodes alone have it";
     return warning(item, `${entrypoint} is not there on this host: ${error.message}`, fix);

@@ -62,7 +62,6 @@ describe("what is refused, and why", () => {
       "claim_timeout_seconds: cannot stand beside submission_timeout_seconds",
     ],
     [{ profile: "allow_command: true" }, "allow_command: means nothing without sif_image"],
-    [{ profiles: "p/q: {sif_image: a, container_entrypoint: b, allow_command: true}" }, "beside container_entrypoint"],
     [{ profiles: "p/q: {sif_image: a, isolation: host, allow_command: true}" }, "needs isolation: contained"],
     [{ profile: "allowed_submitters: jo" }, "must be a list of texts"],
     [{ profile: "execution_timeout_seconds: soon" }, "must be a duration"],
@@ -198,6 +197,8 @@ describe("what values come to", () => {
     const { profiles } = load(box, configText({ profiles: "p/q: {sif_image: i.sif, allow_command: true}" }));
     expect(profiles[0]?.allowCommand).toBe(true);
     expect(load(box, configText({ profile: "allow_command: false" })).profiles[0]?.allowCommand).toBe(false);
+    const both = "p/q: {sif_image: i.sif, container_entrypoint: /run, allow_command: true}";
+    expect(load(box, configText({ profiles: both })).warnings[0]?.message).toContain("no effect beside container_entr");
   });
 
   test("a place for what stays, where nothing stays, is accepted with a warning that says where", () => {

@@ -26,6 +26,8 @@ export interface PollStage {
   /** How far the monotonic clock is ahead. */
   aheadMs: number;
   blocked: string | undefined;
+  /** Profiles for which nothing may be claimed, and why. */
+  shut: readonly (readonly [string, string])[];
   /** What each profile may take; one that is not named takes all. */
   claimable: Readonly<Record<string, "all" | "one" | "none">>;
   poll(profiles: readonly Profile[], limits?: PollLimits): ServerPoll;
@@ -66,7 +68,7 @@ export async function openPollStage(): Promise<PollStage> {
   addWorkerCredential(server.state, workerId, secret);
   const clock: Clock = { ...hastyClock, mono: () => systemClock.mono() + stage.aheadMs };
   const stage: PollStage = {
-    ...{ server, requests, jobs, seen, lines, aheadMs: 0, blocked: undefined, claimable: {} },
+    ...{ server, requests, jobs, seen, lines, aheadMs: 0, blocked: undefined, shut: [], claimable: {} },
     around: () => undefined,
     poll: (profiles, { maxConcurrentJobs = 10, perProfile = {} } = {}) =>
       createServerPoll({
@@ -89,6 +91,7 @@ export async function openPollStage(): Promise<PollStage> {
         backend: "slurm",
         jobDir: (id) => `/jobs/${id}`,
         blocked: async () => stage.blocked,
+        blockedProfiles: async () => new Map(stage.shut),
       }),
     ours(forgotten = false) {
       const id = addJob(server.state, { processor: "p", profile: "default" });

@@ -32,7 +32,7 @@ describe("reportDetail", () => {
 
   test("of a job that was never submitted begins with the cause itself", () => {
     const outcome = outcomeNeverSubmitted("failed", "input_hash_mismatch: in-1/a.txt");
-    expect(reportDetail(job, outcome, [])).toBe("input_hash_mismatch: in-1/a.txt");
+    expect(reportDetail(job, outcome, [])).toBe("input_hash_mismatch: in-1/a.txt; who can act: the submitter");
   });
 
   test("of a success has no stderr", () => {

@@ -47,8 +47,13 @@ describe("diagnose", () => {
     expect(diagnose(stopped("execution-timeout"), failed({})).who).toContain("execution_timeout_seconds");
   });
 
-  test("leaves a job that was never submitted to its own words", () => {
-    const outcome = outcomeNeverSubmitted("failed", "input_hash_mismatch: a.txt");
-    expect(diagnose(job, outcome)).toEqual({ cause: "input_hash_mismatch: a.txt" });
+  test.each([
+    ["input_hash_mismatch: a.txt", "the submitter"],
+    ["the job directory /jobs/j1 was removed", "the operator of this worker"],
+    ["MODE is not allowed by the profile's allowed_environment", "the submitter, by asking for less; the operator"],
+  ])("knows whose it is that a job was never submitted: %s", (cause, who) => {
+    const said = diagnose(job, outcomeNeverSubmitted("failed", cause));
+    expect(said.cause).toBe(cause);
+    expect(said.who).toStartWith(who);
   });
 });

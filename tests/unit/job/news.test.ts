@@ -88,10 +88,19 @@ describe("a state that EMX2 has no word for", () => {
     expect(nextReport(said(resumed, at), at)).toBeUndefined();
   });
 
+  test("PENDING in a look that is older than the sight of the start is no requeue", () => {
+    const stale = { ...observed(row("PENDING", { reason: "Priority" }), leased), at: startAt + 30_000 };
+    const job = play([...toTracked, reported, stale, reported]);
+    expect(job.server.status).toBe("STARTED");
+    expect(nextReport(job, at)).toBeUndefined();
+  });
+
   test("REQUEUED and the wait after it are told under STARTED, which EMX2 can not take back", () => {
     const again = play([...toRun, observed(row("PENDING", { reason: "BeginTime" }), leased)]);
     expect(nextReport(again, at)).toMatchObject({ status: "STARTED", state: "PENDING" });
-    expect(nextReport(again, at)?.detail).toStartWith("slurm_state=PENDING; reason=BeginTime; waited=00:0");
+    expect(nextReport(again, at)?.detail).toMatch(
+      /^slurm_state=PENDING; reason=BeginTime; waited=00:0.*; requeued: Slurm runs it again$/,
+    );
   });
 
   test.each(["CONFIGURING", "COMPLETING", "UNKNOWN"] as const)("%s is on its way to one, and is not told", (state) => {

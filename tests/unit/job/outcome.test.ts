@@ -123,6 +123,12 @@ describe("judge", () => {
     expect(outcomeIn(judge(run, graces))).toMatchObject({ proof: "receipt", state: "TIMEOUT", exitCode: 143 });
   });
 
+  test("a signal whose reason Slurm tells is no cause of its own", () => {
+    const run = runOf([row("TIMEOUT"), exited(143, term), startAt]);
+    expect(outcomeIn(judge(run, graces)).cause).toBeUndefined();
+    expect(outcomeIn(judge(runOf([row("FAILED"), exited(143, term), startAt]), graces)).cause).toContain("TERM");
+  });
+
   test("an exit receipt of a run that Slurm may requeue says nothing about the run that is in the queue again", () => {
     const day = 86_400_000;
     const run = runOf([row("PENDING"), exited(143, term), startAt], [row("PENDING"), exited(143, term), startAt + day]);
