@@ -23,6 +23,7 @@ import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
 import { removeJobDirectory } from "./removal.ts";
 import { findFiles } from "./result-files.ts";
 import { findSource, hashSource, placeSources } from "./source.ts";
+import { spoiltCodes, unlessBlocked, unlessSpoilt } from "./spoilt.ts";
 import { lastLines, readTail, stderrNames } from "./stderr-tail.ts";
 import { answeredWithin, onDisk, type Progress } from "./storage-fault.ts";
 import { syncDirectory, writeAll, writeStream, writeWhole } from "./whole-file.ts";
@@ -66,14 +67,21 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
       long("look for an input in", dir, (progress) => whileThere(dir, ".", () => hasInput(dir, row, progress))),
     receipts: (run) => short("read receipts in", run.dir, () => receipts(run, warnOnce(run.dir))),
     closeLease: (run) =>
-      short("close the lease in", run.dir, () => orNothing(run.dir, () => closeLease(run), { is: "closed" })),
+      short("close the lease in", run.dir, () =>
+        unlessSpoilt(
+          run.dir,
+          orNothing(run.dir, () => closeLease(run), { is: "closed" }),
+        ),
+      ),
     list: (place, role) =>
       long(`list ${role} files of`, place.dir, (progress) => {
         const { dir, outputBase = dir, outputDir } = place;
         const find = () => findFiles({ place, role, warn: warnOnce(dir), progress });
-        return role === "log"
-          ? orNothing(dir, find, { rows: [], leftOut: { count: 0, names: [] } })
-          : whileThere(outputBase, outputDir, find);
+        const found =
+          role === "log"
+            ? orNothing(dir, find, { rows: [], leftOut: { count: 0, names: [] } })
+            : whileThere(outputBase, outputDir, find);
+        return unlessSpoilt(dir, found);
       }),
     keepLogs: (place, rows, base) => long("keep logs in", base, (progress) => keepLogs(place, rows, base, progress)),
     read: (place, row) =>
@@ -84,7 +92,12 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     progress: ({ dir, outputBase = dir, outputDir }) =>
       short("read progress in", dir, () => unlessBlocked(withDirectory(outputBase, [outputDir], readProgress), null)),
     stderrTail: (dir, schedulerId, lines) =>
-      short("read stderr in", dir, () => orNothing(dir, () => stderrTail(dir, schedulerId, lines), [])),
+      short("read stderr in", dir, () =>
+        unlessSpoilt(
+          dir,
+          orNothing(dir, () => stderrTail(dir, schedulerId, lines), []),
+        ),
+      ),
     remove: (dir, keep = []) => long("remove", dir, (progress) => removeJobDirectory(dir, state, keep, progress)),
     findSource: (path, roots) => short("look for an input at", path, () => findSource(path, roots)),
     hashSource: (path, roots, signal) =>
@@ -93,16 +106,6 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
       short("place inputs in", dir, () => whileThere(dir, "input", () => placeSources(dir, sources, placing))),
     makeOutputBase: (base) => short("make", base, () => makeOutputBase(base)),
   };
-}
-
-/** A job may do to its own directory what it likes: whatever is said there is then not heard. */
-async function unlessBlocked<T>(look: Promise<T>, nothing: T): Promise<T> {
-  try {
-    return await look;
-  } catch (error) {
-    if (!["ENOENT", "ENOTDIR", "ELOOP", "EACCES"].includes(errnoOf(error) ?? "")) throw error;
-    return nothing;
-  }
 }
 
 function abortable(progress: Progress, signal: AbortSignal): Progress {
@@ -213,6 +216,10 @@ async function receipts(run: RunRef, warn: (message: string) => void): Promise<R
       return readReceipts(run.attempt, { names, link, file }, warn);
     });
   } catch (error) {
+    if (spoiltCodes.includes(errnoOf(error) ?? "")) {
+      warn("something else stands where its job directory was: its receipts can not be believed any more");
+      return { directory: false, ...nothing };
+    }
     if (errnoOf(error) !== "ENOENT") throw error;
     return { directory: true, ...nothing };
   }

@@ -7,8 +7,8 @@ import { dirname } from "node:path";
 import type { Clock } from "../clock.ts";
 import { errnoOf, StorageError } from "../errors.ts";
 
-/** Attribute caches of network file systems last a minute or two; ten are beyond all doubt. */
-const lateAtMostMs = 600_000;
+/** Attribute caches of network file systems last a minute or two. */
+const lateAtMostMs = 180_000;
 
 /** What was seen missing, all jobs together. The longest known makes room: it then counts as seen for the first time. */
 const maxRemembered = 10_000;

@@ -66,8 +66,8 @@ export async function verifyPosixFile(
   if (hashed.is === "refused") return refused(`input artifact ${row.artifactId}: ${hashed.why}`);
   const { bytes, sha256 } = hashed;
   if (bytes === row.bytes && sha256 === row.sha256) return { is: "ok", bytes };
-  const difference =
-    bytes === row.bytes ? `expected sha256 ${row.sha256}, got ${sha256}` : `expected bytes ${row.bytes}, got ${bytes}`;
+  // What is there instead is not the submitter's to learn.
+  const difference = bytes === row.bytes ? `expected sha256 ${row.sha256}, has another` : "has another size";
   return refused(`input_hash_mismatch: ${quote(row.path)} of artifact ${row.artifactId}: ${difference}`);
 }
 

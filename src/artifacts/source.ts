@@ -40,9 +40,9 @@ const forReading = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTT
 
 export async function findSource(path: string, roots: PosixRoots): Promise<FoundSource> {
   const resolved = await resolveRoots(roots, path);
-  return unlessOutOfReach(path, async () => {
+  return unlessOutOfReach(path, resolved, async () => {
     const real = await realpath(path);
-    if (!isAllowed(real, resolved)) return refused(outside(path, real));
+    if (!isAllowed(real, resolved)) return refused(outside(path));
     const stats = await stat(real);
     if (!stats.isDirectory() && !stats.isFile()) return refused(`${quote(path)} is neither a directory nor a file`);
     return { is: "found", path: real, kind: stats.isFile() ? "file" : "directory", bytes: stats.size };
@@ -52,12 +52,12 @@ export async function findSource(path: string, roots: PosixRoots): Promise<Found
 /** Links in the way are followed as long as they lead to a regular file within the roots. */
 export async function hashSource(path: string, roots: PosixRoots, progress: Progress): Promise<HashedSource> {
   const resolved = await resolveRoots(roots, path);
-  return unlessOutOfReach(path, async () => {
+  return unlessOutOfReach(path, resolved, async () => {
     if (!(await stat(path)).isFile()) return refused(`${quote(path)} is no regular file`); // opening a device can have effects
     const file = await open(path, forReading);
     try {
       const real = await readlink(`/proc/self/fd/${file.fd}`);
-      if (!isAllowed(real, resolved)) return refused(outside(path, real));
+      if (!isAllowed(real, resolved)) return refused(outside(path));
       if (!(await file.stat()).isFile()) return refused(`${quote(path)} is no regular file`);
       const { bytes, sha256 } = await hashFile(file, path, progress);
       return { is: "hashed", bytes, sha256 };
@@ -104,19 +104,26 @@ const atFault: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "is too long",
 };
 
-async function unlessOutOfReach<T>(path: string, look: () => Promise<T>): Promise<T | ReturnType<typeof refused>> {
+async function unlessOutOfReach<T>(
+  path: string,
+  resolved: Parameters<typeof isAllowed>[1],
+  look: () => Promise<T>,
+): Promise<T | ReturnType<typeof refused>> {
   try {
     return await look();
   } catch (error) {
     const fault = atFault[errnoOf(error) ?? ""];
     if (fault === undefined) throw error;
-    return refused(`${quote(path)} ${fault}`);
+    return refused(isAllowed(join(path), resolved) ? `${quote(path)} ${fault}` : outside(path));
   }
 }
 
-function outside(path: string, real: string): string {
-  const leads = join(path) === real ? `${quote(path)} is` : `${quote(path)} leads to ${quote(real)}, which is`;
-  return `${leads} in none of the directories that posix inputs may lie in: the operator allows one by apptainer.posix_roots`;
+/**
+ * The same for whatever lies outside, whether it is there or not and wherever it leads: the submitter reads this, and is
+ * not to learn what else there is on this host.
+ */
+function outside(path: string): string {
+  return `${quote(path)}, or what it leads to, is in none of the directories that posix inputs may lie in: the operator allows one by apptainer.posix_roots`;
 }
 
 function refused(why: string): { readonly is: "refused"; readonly why: string } {

@@ -113,7 +113,7 @@ function hashOf({ role, path, sha256 }: FileRow): string {
 }
 
 function tooLarge(error: unknown): error is ApiError {
-  return error instanceof ApiError && error.answer.status === 413;
+  return error instanceof ApiError && error.answer.tooLarge !== undefined;
 }
 
 function explained(error: ApiError, { path, bytes }: FileRow): ApiError {

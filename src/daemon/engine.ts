@@ -43,6 +43,8 @@ export class Engine {
   readonly #jobs = new Map<JobId, Job>();
   readonly #flights = new Map<JobId, Map<Lane, Flight>>();
   readonly #alarms: Alarms;
+  /** When each run was last looked at. */
+  readonly #lookedAt = new Map<JobId, number>();
   /** Backends that do not answer. */
   readonly #down = new Set<BackendName>();
   #stopped = false;
@@ -78,7 +80,10 @@ export class Engine {
   /** Something was observed, or a job was taken in. */
   observe(jobId: JobId, event: Exclude<JobEvent, { kind: "Begun" | "Ended" }>): void {
     if (this.#stopped) return;
-    if (this.#apply(jobId, event, "lossy")) this.#pump(jobId);
+    const isLook = event.kind === "RunObserved";
+    if (isLook) this.#lookedAt.set(jobId, event.at);
+    // A look that shows nothing new may still be the one that a time-out waits for.
+    if (this.#apply(jobId, event, "lossy") || isLook) this.#pump(jobId);
   }
 
   setSchedulerUp(backend: BackendName, up: boolean): void {
@@ -177,9 +182,14 @@ export class Engine {
 
   #decide(job: Job): Decision {
     const held = this.#parts.heldOf(job);
+    const lookedAt = this.#lookedAt.get(job.id);
     return decide(
       job,
-      { schedulerUp: this.isSchedulerUp(job.backend), ...(held ? { held } : {}) },
+      {
+        schedulerUp: this.isSchedulerUp(job.backend),
+        ...(held ? { held } : {}),
+        ...(lookedAt === undefined ? {} : { lookedAt }),
+      },
       this.#parts.policyOf(job),
       this.#parts.clock.wall(),
     );
@@ -273,6 +283,7 @@ export class Engine {
     this.#alarms.set(jobId, undefined);
     this.#parts.journal.forget(jobId);
     this.#jobs.delete(jobId);
+    this.#lookedAt.delete(jobId);
   }
 
   #wakeIdle(): void {

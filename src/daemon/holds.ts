@@ -162,7 +162,8 @@ function recall({ journal, clock, profiles }: HoldsParts): Refusals[] {
       if (!hold) return isSame ? [refusals] : [];
       // Written by a clock that was ahead of this one: no pause is longer than the longest.
       const nextProbeAt = isSame ? Math.min(hold.nextProbeAt, now + longestProbeMs) : now;
-      return [{ ...refusals, hold: { ...hold, nextProbeAt } }];
+      const since = isSame ? hold.since : now;
+      return [{ ...refusals, hold: { ...hold, since, nextProbeAt } }];
     });
 }
 

@@ -19,7 +19,7 @@ export interface Pending {
 }
 
 /** With more processors than this, one list of everything is fewer requests. */
-const maxAskedProcessors = 10;
+export const maxAskedProcessors = 10;
 const pageSize = 500;
 /** Of a list that is not in order, or of everything. */
 const maxListedJobs = 5_000;
@@ -70,6 +70,10 @@ class Reading {
     const list = unordered ? await this.#list(processor, { processor, maxJobs: maxListedJobs }) : head;
     if (list && isWhole(list)) return;
     if (unordered) this.#tooMany.push(`only ${maxListedJobs} of ${processor} are read, in the order that EMX2 has`);
+    else if (list)
+      this.#tooMany.push(
+        `${processor} has more than ${list.jobs.length}: of each profile the oldest ${this.#maxJobs} are read, and of jobs without a profile those among the first ${list.jobs.length}`,
+      );
     for (const { key, profile } of profiles) await this.#list(key, { processor, profile, maxJobs: this.#maxJobs });
   }
 

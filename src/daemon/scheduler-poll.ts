@@ -87,15 +87,16 @@ async function observe(
 }
 
 async function observeRun(
-  { engine, clock, files, storage }: SchedulerPollParts & Memory,
+  parts: SchedulerPollParts & Memory,
   run: RunRef,
   rows: ReadonlyMap<JobId, SchedulerRow | null>,
 ): Promise<void> {
+  const { engine, clock, files, storage } = parts;
   const row = rows.get(run.jobId);
   await storage.look(run.jobId, async () => {
     const receipts = await files.receipts(run);
     // Before the look itself: what the workload said last must not come after its end.
-    if (receipts.start) await observeProgress({ engine, clock, files }, run, receipts);
+    if (receipts.start) await observeProgress(parts, run, receipts);
     engine.observe(run.jobId, {
       kind: "RunObserved",
       at: clock.wall(),
@@ -107,7 +108,7 @@ async function observeRun(
 
 /** What the workload says of itself, in the output directory of its newest run. */
 async function observeProgress(
-  { engine, clock, files }: Pick<SchedulerPollParts, "engine" | "clock" | "files">,
+  { engine, clock, files, log }: SchedulerPollParts,
   run: RunRef,
   { restart }: Receipts,
 ): Promise<void> {
@@ -115,7 +116,12 @@ async function observeProgress(
   if (!job) return;
   const outputDir = outputDirectory(run.attempt, restart);
   const place = { dir: job.dir, outputDir, ...(job.outputBase === undefined ? {} : { outputBase: job.outputBase }) };
-  const progress = await files.progress(place);
+  // Nobody's end may be overlooked for what it says on the way.
+  const progress = await files.progress(place).catch((error: unknown) => {
+    if (!isSystemError(error)) throw error;
+    log.debug("what the workload says of itself can not be read", { jobId: run.jobId, cause: error.message });
+    return null;
+  });
   if (progress) engine.observe(run.jobId, { kind: "Progressed", at: clock.wall(), progress });
 }
 

@@ -187,6 +187,7 @@ async function attempt<T>(
     const { workerId, credential } = options;
     const sender = request.anonymous ? undefined : { workerId, mode: credential.mode };
     const said = refusal({
+      secret: headers["x-molgenis-token"] ?? "",
       method,
       url,
       requestId,

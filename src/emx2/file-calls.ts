@@ -87,9 +87,13 @@ export function fileCalls(exchange: Exchange, generations: Generations, clock: C
  */
 async function postFile(exchange: Exchange, clock: Clock, artifactId: string, file: FileUpload, call?: Call) {
   const path = filePath(artifactId, file.path, "2026-02");
-  for (let copies = 0; copies < maxCopies; copies++) {
+  for (let copies = 0; ; copies++) {
     const there = await head(exchange, path, call);
     if (there === null) break;
+    if (copies === maxCopies) {
+      const mismatch = { what: "copies", expected: "none", actual: `more than ${maxCopies}` };
+      throw new IntegrityError(`${file.path} in artifact ${artifactId} is there too often to be sent`, mismatch);
+    }
     if (there.bytes === file.bytes && there.sha256 === file.sha256.toLowerCase()) return;
     await exchange.send({ method: "DELETE", path, repeatable: true, raw: true }, ended, call);
   }

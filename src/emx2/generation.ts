@@ -4,7 +4,7 @@
  * us. Where EMX2 does not tell, the call that asked fails: nothing is guessed.
  */
 import type { Clock } from "../clock.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, IntegrityError } from "../errors.ts";
 import type { Call } from "./client.ts";
 import { untilAborted } from "./idle.ts";
 
@@ -61,7 +61,8 @@ export function createGenerations(clock: Clock, ask: () => Promise<Generation>):
       try {
         return await send(assumed);
       } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
+        // Another hash than the generation's own form of the answer may come from the other generation.
+        if (!(error instanceof ApiError || error instanceof IntegrityError)) throw error;
         forget();
         const generation = await present(call);
         if (generation === assumed) throw error;

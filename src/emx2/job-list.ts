@@ -25,6 +25,7 @@ export async function listJobs(
   const warnings: string[] = [];
   const firstLimit = Math.min(pageSize, maxJobs);
   let limit = firstLimit;
+  let askedWhole = false;
   let total = 0;
   for (let offset = 0; offset < maxJobs; ) {
     const path = `/jobs${query({ ...which, limit: Math.min(limit, maxJobs - offset), offset })}`;
@@ -34,8 +35,10 @@ export async function listJobs(
       limit = Math.ceil(limit / 2);
     });
     if (!page) continue;
-    const mayBeWhole = offset === 0 && limit === firstLimit && limit < maxJobs && (page.total ?? 0) > page.items.length;
+    const mayBeWhole =
+      offset === 0 && !askedWhole && limit === firstLimit && limit < maxJobs && (page.total ?? 0) > page.items.length;
     if (mayBeWhole && (await generations.present(call)) === "2026-02") {
+      askedWhole = true;
       limit = maxJobs;
       continue;
     }

@@ -19,11 +19,13 @@ export interface Refused {
   readonly nowMs: number;
   /** As whom we asked; undefined: as nobody. */
   readonly sender: { readonly workerId: string; readonly mode: "hmac" | "token" } | undefined;
+  /** The token that was sent, if one was: an answer that echoes it must not take it into logs and reports. */
+  readonly secret: string;
 }
 
 export function refusal(refused: Refused): ApiError {
   const { method, url, status, headers, requestId } = refused;
-  const { form = formByHeaders(refused), title, detail } = readProblem(refused.body, status);
+  const { form = formByHeaders(refused), title, detail } = readProblem(redacted(refused), status);
   const retryAfterMs = readRetryAfter(headers, refused.nowMs);
   const clockOffsetS = status === 401 ? clockOffset(refused) : undefined;
   const reason = explain(refused, clockOffsetS) ?? detail ?? title;
@@ -43,6 +45,15 @@ export function refusal(refused: Refused): ApiError {
     ...(clockOffsetS !== undefined && { clockOffsetS }),
     ...(tooLarge && { tooLarge }),
   });
+}
+
+/** What is shorter is no token, and would be found in any text. */
+const shortestTokenChars = 8;
+
+function redacted({ body, secret }: Refused): Uint8Array {
+  if (secret.length < shortestTokenChars) return body;
+  const text = Buffer.from(body).toString("latin1");
+  return text.includes(secret) ? Buffer.from(text.replaceAll(secret, "[secret]"), "latin1") : body;
 }
 
 /** What the body does not tell, or cannot: HEAD has none. EMX2's 404 to it is an empty text (2026-02, 2026-05). */

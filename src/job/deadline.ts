@@ -2,8 +2,8 @@
  * When a job's own time is over: the submitter's `timeout_seconds` from the claim, and the profile's time-outs. Once the
  * workload has ended none of them applies any more, however long the transfers take.
  */
-import type { Health, Held } from "./decide.ts";
-import type { Job, OwnTimeout } from "./job.ts";
+import type { Health, Held, Policy } from "./decide.ts";
+import { isToBeSubmitted, type Job, type OwnTimeout } from "./job.ts";
 
 /** Milliseconds; `null` is never. */
 export interface Timeouts {
@@ -26,11 +26,17 @@ export interface Expiry {
 }
 
 /** The earliest of those that apply. */
-export function nextDeadline(job: Job, health: Health, timeouts: Timeouts, now: number): Expiry | undefined {
+export function nextDeadline(
+  job: Job,
+  health: Health,
+  { timeouts, fenceMs }: Pick<Policy, "timeouts" | "fenceMs">,
+  now: number,
+): Expiry | undefined {
   if (job.closed || job.stop || job.claim.stage !== "ours" || hasEnded(job)) return undefined;
   const all = [ofTheJob(job, job.claim.at), ofExecution(job, timeouts)];
   // Silence of the scheduler is nobody's fault: nothing that it could still take expires meanwhile.
-  if (health.schedulerUp) all.push(ofSubmission(job, timeouts, now), ofHold(job, job.claim.at, health.held, timeouts));
+  if (health.schedulerUp && isToBeSubmitted(job.run, fenceMs))
+    all.push(ofSubmission(job, timeouts, now), ofHold(job, health.held, timeouts));
   return all.reduce((first, next) => (next && (!first || next.at < first.at) ? next : first), undefined);
 }
 
@@ -45,8 +51,8 @@ function ofTheJob({ timeoutSeconds }: Job, claimedAt: number): Expiry | undefine
   return { by: "timeout", at: claimedAt + timeoutSeconds * 1000, detail };
 }
 
-function ofSubmission({ run, refused, waits }: Job, { submissionMs }: Timeouts, now: number): Expiry | undefined {
-  if (submissionMs === null || run.stage !== "written" || refused?.lastAt === undefined) return undefined;
+function ofSubmission({ refused, waits }: Job, { submissionMs }: Timeouts, now: number): Expiry | undefined {
+  if (submissionMs === null || refused?.lastAt === undefined) return undefined;
   if (now > refused.lastAt + longestBetweenAnswersMs) return undefined;
   const said = waits.run?.cause === undefined ? "" : `: ${waits.run.cause}`;
   const detail = `submission_timeout_seconds are over: the scheduler has refused it for ${seconds(submissionMs)}${said}`;
@@ -59,13 +65,12 @@ function ofExecution({ run }: Job, { executionMs }: Timeouts): Expiry | undefine
   return { by: "execution-timeout", at: run.startedAt + executionMs, detail };
 }
 
-function ofHold({ run }: Job, claimedAt: number, held: Held | undefined, timeouts: Timeouts): Expiry | undefined {
-  const bounds = [timeouts.heldMs, timeouts.submissionMs].filter((bound) => bound !== null);
-  if (!held || bounds.length === 0 || run.stage !== "written") return undefined;
-  const boundMs = Math.min(...bounds);
-  const key = boundMs === timeouts.heldMs ? "worker.held_jobs_wait" : "submission_timeout_seconds";
-  const detail = `${key} is over: it has waited ${seconds(boundMs)} for its profile, which is held: ${held.cause}`;
-  return { by: "held", at: Math.max(held.since, claimedAt) + boundMs, detail };
+/** The job that tries whether the hold is over is tried first. */
+function ofHold({ run }: Job, held: Held | undefined, { heldMs }: Timeouts): Expiry | undefined {
+  if (!held || held.probe || heldMs === null || (run.stage !== "written" && run.stage !== "submitting"))
+    return undefined;
+  const detail = `worker.held_jobs_wait is over: it has waited ${seconds(heldMs)} for its profile, which is held: ${held.cause}`;
+  return { by: "held", at: Math.max(held.since, run.ref.notBefore) + heldMs, detail };
 }
 
 function seconds(ms: number): string {

@@ -6,7 +6,7 @@
 
 import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
 import type { Effect, UploadRole } from "./effect.ts";
-import type { Job, Lane, Upload } from "./job.ts";
+import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, type Upload } from "./job.ts";
 import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
 import { outcomeNeverSubmitted } from "./run.ts";
@@ -28,6 +28,8 @@ export interface Policy {
 export interface Health {
   /** False while the scheduler does not answer: nothing is asked of it but the one poll that finds out. */
   readonly schedulerUp: boolean;
+  /** When the run was last looked at; absent: not since the daemon has started. */
+  readonly lookedAt?: number;
   /** The profile's submissions are refused for the operator's options: all but one job wait. */
   readonly held?: Held;
 }
@@ -55,11 +57,12 @@ export interface Decision {
 const longestWaitMs = 2 * 3_600_000;
 
 export function decide(job: Job, health: Health, policy: Policy, now: number): Decision {
-  const deadline = nextDeadline(job, health, policy.timeouts, now);
-  if (deadline && deadline.at <= now) return { start: [], abort: [], expired: deadline, why: deadline.detail };
+  const deadline = nextDeadline(job, health, policy, now);
+  if (deadline && deadline.at <= now && isSeenAfter(job, health, deadline.at))
+    return { start: [], abort: [], expired: deadline, why: deadline.detail };
   const plans = planOf(job, health, policy, now);
   const start: Effect[] = [];
-  const waits: number[] = deadline ? [deadline.at] : [];
+  const waits: number[] = deadline && deadline.at > now ? [deadline.at] : [];
   let why = "";
   for (const plan of plans) {
     const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
@@ -73,6 +76,11 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
   }
   const wakeAt = waits.length > 0 ? { wakeAt: Math.min(...waits) } : {};
   return { start, abort: aborted(job), ...wakeAt, why };
+}
+
+/** A run may have ended while nobody looked: its time is over only once a look after that moment has found it going on. */
+function isSeenAfter({ run }: Job, { lookedAt }: Health, at: number): boolean {
+  return run.stage !== "tracked" || (lookedAt !== undefined && lookedAt >= at);
 }
 
 interface Plan {
@@ -94,8 +102,10 @@ function planOf(job: Job, health: Health, policy: Policy, now: number): Plan[] {
   ];
 }
 
+/** After a time-out of ours the logs and the report are what EMX2 learns it from. */
 function aborted(job: Job): Lane[] {
   if (!job.stop) return [];
+  if (isOwnTimeout(job.stop.by)) return ["inputs"];
   return job.stop.by === "server-cancelled" ? ["inputs", "outputs"] : ["inputs", "logs", "outputs", "report"];
 }
 
@@ -125,10 +135,10 @@ function run(job: Job, health: Health, policy: Policy, now: number): Plan {
   if (run.stage === "ended") return {};
   if (!health.schedulerUp) return { why: "the scheduler does not answer" };
   const { held } = health;
-  if (run.stage === "written" && held && !held.probe)
+  if (held && !held.probe && !job.stop && isToBeSubmitted(run, policy.fenceMs))
     return { wakeAt: held.nextProbeAt, why: `its profile is held: ${held.cause}` };
   if (run.stage === "written") return { lane, effect: { kind: "Submit", ref: run.ref }, why: "to be submitted" };
-  return run.stage === "submitting" ? inDoubt(job, run, policy, now) : followed(job, run, policy, now);
+  return run.stage === "submitting" ? inDoubt(job, run, policy) : followed(job, run, policy, now);
 }
 
 /**
@@ -136,16 +146,15 @@ function run(job: Job, health: Health, policy: Policy, now: number): Plan {
  * absence that was seen after that moment allows a second submission, under the same attempt, or the end of a job that is
  * to stop.
  */
-function inDoubt({ stop }: Job, run: Extract<Job["run"], { stage: "submitting" }>, policy: Policy, now: number): Plan {
+function inDoubt({ stop }: Job, run: Extract<Job["run"], { stage: "submitting" }>, policy: Policy): Plan {
   if (!run.doubt) return {};
   const lane = "run";
   const { ref } = run;
-  const fence = run.intentAt + policy.fenceMs;
-  if (now < fence || run.absentAt === undefined || run.absentAt < fence)
+  if (!isToBeSubmitted(run, policy.fenceMs))
     return { lane, effect: { kind: "FindRun", ref }, why: "looking for a submission whose answer was lost" };
   if (!stop)
     return { lane, effect: { kind: "Submit", ref }, why: "the lost submission never arrived: submitting again" };
-  const outcome = outcomeNeverSubmitted("cancelled", stop.detail);
+  const outcome = outcomeNeverSubmitted(isOwnTimeout(stop.by) ? "failed" : "cancelled", stop.detail);
   return { lane, effect: { kind: "CloseRun", ref, outcome }, why: "the lost submission never arrived" };
 }
 

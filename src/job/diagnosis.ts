@@ -34,6 +34,7 @@ const ownHouse = /job directory|belongs to another daemon/;
 const keyNamed = /\b(posix_roots|allowed_environment|allow_command)\b/;
 
 const rules: readonly Rule[] = [
+  { applies: (job, { result }) => result === "succeeded" && job.outputs.stage !== "failed" },
   { applies: (job) => job.stop?.by === "timeout", who: `${submitter}, by a longer timeout_seconds` },
   {
     applies: (job) => job.stop?.by === "execution-timeout",
@@ -42,7 +43,6 @@ const rules: readonly Rule[] = [
   { applies: (job) => job.stop?.by === "submission-timeout" || job.stop?.by === "held", who: operator },
   { applies: (job) => job.stop !== undefined },
   { applies: (job) => job.outputs.stage === "failed", who: operator },
-  { applies: (_job, outcome) => outcome.result === "succeeded" },
   { applies: (_job, { state, cause = "" }) => state === "NEVER_SUBMITTED" && ownHouse.test(cause), who: operator },
   {
     applies: (_job, { state, cause = "" }) => state === "NEVER_SUBMITTED" && keyNamed.test(cause),

@@ -2,7 +2,7 @@
  * What EMX2 says of a job, against what we think of it. Lists are read while other requests are under way, so that an older
  * status than the one we know is stale news and no evidence; a job that is read because of a doubt settles it.
  */
-import { isOwnTimeout, type Job, type Report, type ServerJob, type Stop } from "./job.ts";
+import { type Job, movedOn, type Report, type ServerJob, type Stop } from "./job.ts";
 import { isTerminal, statusRank } from "./status.ts";
 
 type Seen = Omit<ServerJob, "parametersText">;
@@ -11,7 +11,7 @@ type Seen = Omit<ServerJob, "parametersText">;
 export function seenAtServer(job: Job, seen: Seen | null, at: number, resolves: boolean): Job {
   if (job.claim.stage === "wanted" || job.claim.stage === "refused") return job;
   if (job.claim.stage === "claiming") return resolves || job.claim.doubt ? settleClaim(job, job.claim, seen, at) : job;
-  if (job.stop && !isOwnTimeout(job.stop.by)) return resolves ? nothingMoreToSay(job) : job;
+  if (movedOn(job)) return resolves ? nothingMoreToSay(job) : job;
   if (seen === null) return stop(job, "server-deleted", at, "EMX2 no longer knows the job");
   if (seen.workerId !== null && seen.workerId !== job.workerId)
     return stop(job, "other-worker", at, `EMX2 has given the job to worker ${seen.workerId}`);

@@ -99,16 +99,21 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const silent = row === undefined && (receipts.exit?.signal === null || run.absentSince !== undefined);
   const absent = row === null || silent;
   const { lookedAt, ...known } = run;
-  // Slurm has requeued it: what the run before has left is no evidence about this one.
+  const since = run.row === undefined || lastRow?.state === run.row.state ? run.since : at;
+  const phase = lastRow && phaseOf[lastRow.state];
+  // Slurm has requeued it: what the run before has left is no evidence about the next.
   const again = receipts.restart > (run.receipts?.restart ?? 0);
+  const requeued = phase === "pending" && run.startedAt !== undefined && since > run.startedAt;
+  const startsAfter = requeued ? receipts.restart : run.startsAfter;
   const exitSince = again ? undefined : run.exitSince;
-  const startedAt = again ? undefined : run.startedAt;
-  const running = receipts.start !== undefined || (lastRow !== undefined && phaseOf[lastRow.state] === "running");
+  const startedAt = again || requeued ? undefined : run.startedAt;
+  const running = phase === "running" || (receipts.start !== undefined && receipts.restart !== startsAfter);
   const evidence = {
     stage: "tracked" as const,
     ref,
     receipts,
-    since: run.row === undefined || lastRow?.state === run.row.state ? run.since : at,
+    since,
+    ...(startsAfter === undefined ? {} : { startsAfter }),
     ...(running ? { startedAt: startedAt ?? at } : {}),
     ...(lastRow ? { row: lastRow } : {}),
     ...(ended ? { endedSince: run.endedSince ?? at } : {}),

@@ -152,8 +152,10 @@ export type Run =
       readonly row?: SchedulerRow;
       /** When the row's state was first seen; until there is a row, when the run was submitted. */
       readonly since: number;
-      /** When the workload was first seen to have started. */
+      /** When the workload was first seen to have started; absent again while Slurm has it in the queue again. */
       readonly startedAt?: number;
+      /** The restart count of the last run that Slurm has requeued: its receipts tell of no start any more. */
+      readonly startsAfter?: number;
       /** When the scheduler first showed a terminal state; the receipt may still be on its way. */
       readonly endedSince?: number;
       /** When the exit receipt was first seen; the seal may still be on its way. */
@@ -220,4 +222,19 @@ export type OwnTimeout = (typeof ownTimeouts)[number];
 
 export function isOwnTimeout(by: Stop["by"]): by is OwnTimeout {
   return (ownTimeouts as readonly string[]).includes(by);
+}
+
+/** EMX2 has moved on from this job. A time-out of ours is its end here, and EMX2 has yet to hear of it. */
+export function movedOn({ stop }: Job): Stop | undefined {
+  return stop && !isOwnTimeout(stop.by) ? stop : undefined;
+}
+
+/**
+ * Nothing of it is in the scheduler's hands, and handing it over comes next: its script is written, or a submission was lost
+ * and has not turned up within `fenceMs` of its intent.
+ */
+export function isToBeSubmitted(run: Run, fenceMs: number): boolean {
+  if (run.stage === "written") return true;
+  if (run.stage !== "submitting" || !run.doubt || run.absentAt === undefined) return false;
+  return run.absentAt >= run.intentAt + fenceMs;
 }

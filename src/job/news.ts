@@ -26,7 +26,9 @@ export function newsOf(job: Job, queueReportIntervalMs: number, now: number): Ne
   if (!unsaidState && !unsaidProgress && !isDue) return dueAt === undefined ? {} : { dueAt };
   const words = status === "STARTED" && progress ? progressWords(progress) : [];
   const requeued = run && status === "STARTED" && isWaiting(told) ? ["requeued: Slurm runs it again"] : [];
-  const detail = [run ? detailOf(run, told, now) : "the workload has ended", ...requeued, ...words].join("; ");
+  // The instant is fixed: a text that changed with each second would never be the one that was decided.
+  const asOf = isDue && dueAt !== undefined ? dueAt : (run?.since ?? now);
+  const detail = [run ? detailOf(run, told, asOf) : "the workload has ended", ...requeued, ...words].join("; ");
   const report = {
     status,
     detail,

@@ -3,7 +3,7 @@
  * outbox, once each and in order, and a job about which nothing more is to be said is closed.
  */
 import { reportDetail, spoken, submittedDetail } from "./detail.ts";
-import { isOwnTimeout, type Job, type Report, type Stop, type Upload } from "./job.ts";
+import { isOwnTimeout, type Job, movedOn, type Report, type Upload } from "./job.ts";
 import { type Outcome, outcomeNeverSubmitted, phaseOf } from "./run.ts";
 import { isTerminal, statusRank } from "./status.ts";
 
@@ -98,11 +98,6 @@ function announce(job: Job, report: Report & { readonly detail: string }): Job {
   if (statusRank[report.status] <= statusRank[job.announced]) return job;
   if (movedOn(job) && !isTerminal(report.status)) return job;
   return { ...job, announced: report.status, outbox: [...job.outbox, spoken(job, report)] };
-}
-
-/** EMX2 has moved on from this job. A time-out of ours is its end here, and EMX2 has yet to hear of it. */
-function movedOn({ stop }: Job): Stop | undefined {
-  return stop && !isOwnTimeout(stop.by) ? stop : undefined;
 }
 
 function close(job: Job, at: number): Job {

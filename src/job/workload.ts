@@ -39,6 +39,19 @@ const mostValueBytes = 1_000_000;
  */
 const neverAllowed = [
   ...["PATH", "HOME", "ENV", "IFS", "BASH*", "SHELLOPTS", "UID", "EUID", "PPID"],
+  ...[
+    "CLASSPATH",
+    "DOTNET_*",
+    "GIT_*",
+    "HOSTALIASES",
+    "LESSOPEN",
+    "LESSCLOSE",
+    "LUA_*",
+    "MODULEPATH",
+    "OPENSSL_*",
+    "PROMPT_COMMAND",
+    "PS4",
+  ],
   ...["LD_*", "GCONV_PATH", "GLIBC_*", "LOCPATH", "NLSPATH"],
   ...[
     "PYTHON*",

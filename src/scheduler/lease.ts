@@ -37,12 +37,12 @@ async function holderIn(run: RunRef, name: string): Promise<string | undefined> 
   return holder !== undefined && schedulerId.test(holder) ? holder : undefined;
 }
 
-/** EINVAL: it is no symlink. */
+/** EINVAL: it is no symlink. ENOTDIR, ELOOP: the job has put something else in its directory's place. */
 async function orAbsent<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
-    if (["ENOENT", "EINVAL"].includes(errnoOf(error) ?? "")) return undefined;
+    if (["ENOENT", "EINVAL", "ENOTDIR", "ELOOP"].includes(errnoOf(error) ?? "")) return undefined;
     throw error;
   }
 }

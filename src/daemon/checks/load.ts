@@ -1,12 +1,11 @@
 /** What this worker will ask of Slurm's controller and of EMX2, from the configured intervals. */
 import type { Config } from "../../config/config.ts";
+import { maxAskedProcessors } from "../pending.ts";
 import { type CheckItem, ok, warning } from "./item.ts";
 
 const hourMs = 3_600_000;
 /** A head node's controller is shared: one question in ten seconds is already much for one user. */
 const considerateMs = 10_000;
-/** As `claims.ts` does: with more profiles one list of everything. */
-const maxAskedProfiles = 10;
 /** As `server-watch.ts` does: job by job, or a list of each live status. */
 const mostLooks = 3;
 
@@ -15,8 +14,10 @@ export function checkLoad({ worker, profiles }: Pick<Config, "worker" | "profile
   const polls = Math.round(hourMs / pollIntervalMs);
   const slurm = `${polls} squeue, and sacct as often at most, while jobs are here; none otherwise; one sbatch a job`;
   const fix = "raise worker.poll_interval_seconds to 10 or more; 30 is usual";
-  const runnable = profiles.filter(({ unsupported }) => unsupported === undefined).length;
-  const lists = runnable > maxAskedProfiles ? 1 : runnable;
+  const runnable = profiles.filter(({ unsupported }) => unsupported === undefined);
+  const processors = new Set(runnable.map(({ processor }) => processor)).size;
+  // A processor's list that is too long is followed by one of each of its profiles.
+  const lists = processors > maxAskedProcessors ? 1 : processors + runnable.length;
   const requests = polls * (lists + Math.min(mostLooks, maxConcurrentJobs)) + Math.round(hourMs / heartbeatIntervalMs);
   return [
     pollIntervalMs < considerateMs ? warning("Slurm calls an hour", slurm, fix) : ok("Slurm calls an hour", slurm),

@@ -66,11 +66,11 @@ test.each([
   ["listing outputs", "output"],
   ["writing control files", ".emx2"],
   ["writing an input", ".emx2"],
-])("%s waits ten minutes for a part of the directory to show, and no longer", async (name, part) => {
+])("%s waits three minutes for a part of the directory to show, and no longer", async (name, part) => {
   using w = await world();
   const act = acts[name] ?? expect.unreachable();
   rmSync(join(w.dir, part), { recursive: true });
-  for (const pauseMs of [9 * minute, minute - 1, 1]) {
+  for (const pauseMs of [2 * minute, minute - 1, 1]) {
     expect(await faultOf(act(w.files, w.dir))).toMatchObject({ code: "ENOENT", permanent: false });
     w.clock.advance(pauseMs);
   }
@@ -85,11 +85,11 @@ test("a part that showed in between starts anew", async () => {
   const output = join(w.dir, "output");
   rmSync(output, { recursive: true });
   await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "output"));
-  w.clock.advance(9 * minute);
+  w.clock.advance(2 * minute);
   mkdirSync(output);
   expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows).toEqual([]);
   rmSync(output, { recursive: true });
-  w.clock.advance(9 * minute);
+  w.clock.advance(2 * minute);
   expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "output"))).toMatchObject({
     permanent: false,
   });

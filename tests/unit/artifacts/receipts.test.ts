@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { maxReceiptBytes, readReceipts } from "../../../src/artifacts/receipts.ts";
@@ -165,9 +165,15 @@ describe("receipts on disk", () => {
     expect(fault).toMatchObject({ name: "StorageError", code: "ENOENT", permanent: false });
   });
 
-  test("a file in the place of the directory is a fault, too", async () => {
+  test("something else in the place of a directory of ours is no directory any more, and no receipt is believed", async () => {
     using w = workDirectory();
     writeFileSync(w.dir, "");
-    expect(await faultOf(w.files.receipts(runIn(w.dir)))).toMatchObject({ name: "StorageError", code: "ENOTDIR" });
+    expect(await w.files.receipts(runIn(w.dir))).toEqual({ directory: false, restart: 0, lost: [] });
+    rmSync(w.dir);
+    mkdirSync(join(w.root, "elsewhere/.emx2"), { recursive: true });
+    symlinkSync("7", join(w.root, "elsewhere/.emx2/lease.a1"));
+    symlinkSync(join(w.root, "elsewhere"), w.dir);
+    expect(await w.files.receipts(runIn(w.dir))).toEqual({ directory: false, restart: 0, lost: [] });
+    expect(await faultOf(w.files.closeLease(runIn(w.dir)))).toMatchObject({ permanent: true });
   });
 });

@@ -7,6 +7,7 @@ import {
   began,
   claimedOk,
   closedRun,
+  doubt,
   ended,
   exited,
   leased,
@@ -40,7 +41,7 @@ const toWritten: Step[] = [offered, ...claimedOk, ...staged, written];
 const up: Health = { schedulerUp: true };
 
 function decided(job: Job, now: number, timeouts: Partial<Timeouts> = {}, health: Health = up): Decision {
-  return decide(job, health, { ...policy, timeouts: { ...never, ...timeouts } }, now);
+  return decide(job, { lookedAt: now, ...health }, { ...policy, timeouts: { ...never, ...timeouts } }, now);
 }
 
 function expired(job: Job, now: number, timeouts: Partial<Timeouts> = {}): Job {
@@ -97,6 +98,28 @@ describe("timeout_seconds", () => {
     expect(over.outbox.at(-1)).toMatchObject({ status: "COMPLETED", outputArtifactId: "output-artifact" });
   });
 
+  test("are not over for a run that nobody has looked at since: it may have ended long ago", () => {
+    const job = play(started);
+    const late = claimedAt + 600_000;
+    const before = { schedulerUp: true, lookedAt: late - 1 };
+    expect(decide(job, up, policy, late).expired).toBeUndefined();
+    expect(decide(job, before, policy, late).expired).toBeUndefined();
+    expect(decide(job, before, policy, late).wakeAt ?? late + 1).toBeGreaterThan(late);
+    expect(decide(job, { ...before, lookedAt: late }, policy, late).expired?.by).toBe("timeout");
+  });
+
+  test("in mid-submission end it once it can not turn up any more, and EMX2 hears FAILED", () => {
+    const lost = play([...claimed, ...staged, written, submitting, ended({ kind: "Submit", ref }, doubt)]);
+    const job = expired(lost, claimedAt + 600_000);
+    const absent = { ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null })), at: startAt + hour };
+    const [close] = decided(play([absent], job), startAt + hour).start;
+    expect(close).toMatchObject({ kind: "CloseRun", outcome: { result: "failed", state: "NEVER_SUBMITTED" } });
+  });
+
+  test("abort what is staged, and neither the logs nor the report that tell of it", () => {
+    expect(decided(expired(play(started), claimedAt + 600_000), startAt + hour).abort).toEqual(["inputs"]);
+  });
+
   test("give way to a cancel at EMX2", () => {
     const job = play([saw({ status: "CANCELLED" })], expired(play(started), claimedAt + 600_000));
     expect(job.stop?.by).toBe("server-cancelled");
@@ -114,6 +137,13 @@ describe("the execution time-out", () => {
     const job = play([...toTracked, reported, running, reported]);
     expect(decided(job, startAt + 3 * hour - 1, { executionMs: hour }).expired).toBeUndefined();
     expect(decided(job, startAt + 3 * hour, { executionMs: hour }).expired?.by).toBe("execution-timeout");
+  });
+
+  test("does not count while Slurm has the run in its queue again, before any receipt of the next run", () => {
+    const queued = { ...observed(row("PENDING", { reason: "BeginTime" }), leased), at: startAt + 60_000 };
+    const later = { ...queued, at: startAt + 2 * hour };
+    const job = play([...toTracked, reported, observed(row("RUNNING"), leased), reported, queued, later]);
+    expect(decided(job, startAt + 9 * hour, { executionMs: hour }).expired).toBeUndefined();
   });
 
   test("counts anew for a run that Slurm has requeued", () => {
@@ -161,15 +191,25 @@ describe("a held profile", () => {
     expect(probe.start.map(({ kind }) => kind)).toEqual(["Submit"]);
   });
 
-  test("fails them after held_jobs_wait, or after their submission time-out where that is shorter", () => {
+  test("fails them after held_jobs_wait, counted from when they could have been submitted, but for the one that tries", () => {
     expect(decided(job, held.since + 24 * hour - 1, { heldMs: 24 * hour }, health).expired).toBeUndefined();
     const over = decided(job, held.since + 24 * hour, { heldMs: 24 * hour }, health).expired;
     expect(over).toMatchObject({ by: "held" });
     expect(over?.detail).toContain("worker.held_jobs_wait");
     expect(over?.detail).toContain("invalid partition");
-    const sooner = { heldMs: 24 * hour, submissionMs: hour };
-    expect(decided(job, held.since + hour, sooner, health).expired?.detail).toContain("submission_timeout_seconds");
+    const probe = { schedulerUp: true, held: { ...held, probe: true } };
+    expect(decided(job, startAt + 999 * hour, { heldMs: hour }, probe).start.map(({ kind }) => kind)).toEqual([
+      "Submit",
+    ]);
     expect(decided(job, startAt + 999 * hour, { heldMs: null }, health).expired).toBeUndefined();
+  });
+
+  test("keeps a submission that was lost beyond its fence from being repeated, too", () => {
+    const lost = [...toWritten, submitting, ended({ kind: "Submit", ref }, doubt)];
+    const absent = { ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null })), at: startAt + hour };
+    const waiting = play([...lost, absent]);
+    expect(decided(waiting, startAt + hour, {}, health).start).toEqual([]);
+    expect(decided(waiting, startAt + hour).start.map(({ kind }) => kind)).toEqual(["Submit"]);
   });
 
   test("lets what is submitted already run on", () => {
