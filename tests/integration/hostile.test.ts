@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
+import { cancelJob } from "../../src/emulator/submitter.ts";
 import { callsOf } from "../fake-slurm/install.ts";
 import { openStage, type Stage } from "./harness.ts";
 
@@ -190,7 +191,7 @@ test(
       run
         .stderr()
         .split("\n")
-        .filter((line) => line.includes("can not be read") && line.includes(bad));
+        .filter((line) => line.includes("something else stands") && line.includes(bad));
     await stage.until("it is said", () => said().length > 0);
     const looks = () => callsOf(stage.slurmDir, "squeue").length;
     const before = looks();
@@ -198,6 +199,8 @@ test(
     await stage.untilStatus(good, "COMPLETED");
     await stage.until("it was looked at more often", () => looks() > before + 5);
     expect(said()).toHaveLength(1);
+    cancelJob(stage.state, bad);
+    await stage.until("its run is ended all the same", () => callsOf(stage.slurmDir, "scancel").length > 0);
   },
   testMs,
 );

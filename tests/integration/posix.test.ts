@@ -211,7 +211,8 @@ describe.each(generations)("an input that lies on the cluster, EMX2 %s", (genera
       symlinkSync(join(stage.dir, "elsewhere/a.txt"), join(stage.dir, "data/set/a.txt"));
       await fails(stage, straight, "apptainer.posix_roots");
       await stage.untilStatus(around, "FAILED");
-      expect(endOf(stage, around)).toContain(`leads to "${stage.dir}/elsewhere/a.txt"`);
+      expect(endOf(stage, around)).toContain("or what it leads to, is in none of the directories");
+      expect(endOf(stage, around)).not.toContain("elsewhere");
       expect(stage.ledger()).toEqual([]);
     },
     testMs,

@@ -3,7 +3,7 @@
  * one kind of request, before or after EMX2 has acted on it; all of them live side by side in one daemon.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { isTerminal } from "../../src/job/status.ts";
@@ -178,3 +178,26 @@ describe("faults that meet the worker itself", () => {
     boundMs,
   );
 });
+
+test(
+  "an EMX2 that has forgotten every job that runs here is not believed at once: the jobs go on, and it is said",
+  async () => {
+    const waits = {
+      program: 'while [ ! -e "$HPC_WORK_DIR/go-on" ]; do sleep 0.1; done; echo done >"$HPC_OUTPUT_DIR/d"',
+    };
+    await using stage = await openStage({ profiles: { waits } });
+    const ids = [stage.submit("waits"), stage.submit("waits")];
+    const run = stage.start("run");
+    for (const id of ids) await stage.untilStatus(id, "STARTED");
+    const known = [...stage.state.jobs];
+    stage.state.jobs.clear();
+    await stage.until("it is said", () => /error .*knows none of the jobs/.test(run.stderr()));
+    const before = stage.requests.length;
+    await stage.until("it was asked more often", () => stage.requests.length > before + 20);
+    expect(callsOf(stage.slurmDir, "scancel")).toEqual([]);
+    for (const [id, job] of known) stage.state.jobs.set(id, job);
+    for (const id of ids) writeFileSync(join(stage.jobsDir, id, "work/go-on"), "");
+    for (const id of ids) await stage.untilStatus(id, "COMPLETED");
+  },
+  boundMs,
+);
