@@ -2,8 +2,8 @@
  * Outputs and logs that stay on the cluster. Other accounts meet us there, unlike in the job directory: what they planted is
  * neither taken nor followed.
  */
-import { type FileHandle, link, lstat, mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, link, lstat, mkdir, mkdtemp, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import { readHeldStill } from "./file-content.ts";
@@ -31,12 +31,22 @@ export async function makeOutputBase(
   }
   try {
     const { uid, mode } = await directory.stat();
-    // What mkdir made may show another uid: network file systems map accounts.
-    if (!isNew && uid !== process.geteuid?.()) return { is: "foreign", owner: `uid ${uid}` };
+    const isOurs = isNew || uid === process.geteuid?.() || uid === (await uidGiven(dirname(base)));
+    if (!isOurs) return { is: "foreign", owner: `uid ${uid}` };
     await directory.chmod((mode & 0o7777) | forTheGroup);
     return { is: "ours" };
   } finally {
     await directory.close();
+  }
+}
+
+/** The owner that this file system shows of what we make: network file systems map accounts. */
+async function uidGiven(parent: string): Promise<number> {
+  const probe = await mkdtemp(join(parent, ".emx2-"));
+  try {
+    return (await lstat(probe)).uid;
+  } finally {
+    await rmdir(probe);
   }
 }
 
