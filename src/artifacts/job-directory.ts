@@ -13,7 +13,7 @@ import type { Log } from "../log.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
-import { createWhileThere, isGone, orNothing } from "./missing.ts";
+import { createLateness, createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
 import { takeOwnership } from "./owner.ts";
 import { checkArtifactPath } from "./path.ts";
@@ -22,7 +22,7 @@ import { readProgress } from "./progress.ts";
 import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
 import { removeJobDirectory } from "./removal.ts";
 import { findFiles } from "./result-files.ts";
-import { findSource, hashSource, placeSources } from "./source.ts";
+import { findSource, hashSource, placeSources, unlessLate } from "./source.ts";
 import { spoiltCodes, unlessBlocked, unlessSpoilt } from "./spoilt.ts";
 import { lastLines, readTail, stderrNames } from "./stderr-tail.ts";
 import { answeredWithin, onDisk, type Progress } from "./storage-fault.ts";
@@ -48,7 +48,8 @@ interface JobDirectoryOptions {
 /** The directory that holds the job directories (tmp_dir) has to exist: where it does not, its file system is missing. */
 export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): JobFiles {
   const warnOnce = once(log);
-  const whileThere = createWhileThere(clock);
+  const lateness = createLateness(clock);
+  const whileThere = createWhileThere(lateness);
   const short = <T>(act: string, dir: string, work: () => Promise<T>) =>
     onDisk(act, dir, () => answeredWithin(clock, shortActTimeoutMs, dir, work));
   const long = <T>(act: string, dir: string, work: (progress: Progress) => Promise<T>) =>
@@ -99,7 +100,8 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
         ),
       ),
     remove: (dir, keep = []) => long("remove", dir, (progress) => removeJobDirectory(dir, state, keep, progress)),
-    findSource: (path, roots) => short("look for an input at", path, () => findSource(path, roots)),
+    findSource: (path, roots) =>
+      short("look for an input at", path, () => unlessLate(lateness, path, findSource(path, roots))),
     hashSource: (path, roots, signal) =>
       long("read an input at", path, (progress) => hashSource(path, roots, abortable(progress, signal))),
     placeSources: (dir, sources, placing) =>

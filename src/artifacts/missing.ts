@@ -13,33 +13,43 @@ const lateAtMostMs = 180_000;
 /** What was seen missing, all jobs together. The longest known makes room: it then counts as seen for the first time. */
 const maxRemembered = 10_000;
 
+/** What is not there now and may yet show. Counted in this process alone: after a restart it starts anew. */
+export interface Lateness {
+  /** It was looked for and not found: may it still come? */
+  isLate(path: string): boolean;
+  found(path: string): void;
+}
+
+export function createLateness(clock: Clock): Lateness {
+  const missingSince = new Map<string, number>();
+  return {
+    isLate(path) {
+      const since = missingSince.get(path);
+      if (since !== undefined) return clock.mono() - since < lateAtMostMs;
+      const [oldest] = missingSince.keys();
+      if (oldest !== undefined && missingSince.size >= maxRemembered) missingSince.delete(oldest);
+      missingSince.set(path, clock.mono());
+      return true;
+    },
+    found: (path) => void missingSince.delete(path),
+  };
+}
+
 /** Runs an act that `part` of the directory `dir` is needed for. Throws a permanent StorageError once either is gone. */
 type WhileThere = <T>(dir: string, part: string, act: () => Promise<T>) => Promise<T>;
 
-export function createWhileThere(clock: Clock): WhileThere {
-  const missingSince = new Map<string, number>();
-
-  /** Counted in this process alone: after a restart it starts anew. */
-  function missingMs(path: string): number {
-    const since = missingSince.get(path);
-    if (since !== undefined) return clock.mono() - since;
-    const [oldest] = missingSince.keys();
-    if (oldest !== undefined && missingSince.size >= maxRemembered) missingSince.delete(oldest);
-    missingSince.set(path, clock.mono());
-    return 0;
-  }
-
+export function createWhileThere(lateness: Lateness): WhileThere {
   return async (dir, part, act) => {
     const path = `${dir}/${part}`;
     try {
       const result = await act();
-      missingSince.delete(path);
+      lateness.found(path);
       return result;
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw error;
       const gone = await isGone(dir);
-      if (!gone && missingMs(path) < lateAtMostMs) throw error;
-      missingSince.delete(path);
+      if (!gone && lateness.isLate(path)) throw error;
+      lateness.found(path);
       throw removed(gone ? dir : path, error);
     }
   };

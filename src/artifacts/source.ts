@@ -16,9 +16,10 @@ import {
   unlink,
 } from "node:fs/promises";
 import { join } from "node:path";
-import { errnoOf } from "../errors.ts";
+import { errnoOf, StorageError } from "../errors.ts";
 import type { InputSource } from "../job/script.ts";
 import { hashFile } from "./file-content.ts";
+import type { Lateness } from "./missing.ts";
 import { entry, withDirectory } from "./no-follow.ts";
 import { quote } from "./path.ts";
 import { isAllowed, type PosixRoots, resolveRoots } from "./posix-roots.ts";
@@ -26,7 +27,8 @@ import type { Progress } from "./storage-fault.ts";
 
 export type FoundSource =
   | { readonly is: "found"; readonly path: string; readonly kind: InputSource["kind"]; readonly bytes: number }
-  | { readonly is: "refused"; readonly why: string };
+  /** `mayShow`: it is where an input may lie, and is not there, or shut, now. */
+  | { readonly is: "refused"; readonly why: string; readonly mayShow?: true };
 
 export type HashedSource =
   | { readonly is: "hashed"; readonly bytes: number; readonly sha256: string }
@@ -47,6 +49,16 @@ export async function findSource(path: string, roots: PosixRoots): Promise<Found
     if (!stats.isDirectory() && !stats.isFile()) return refused(`${quote(path)} is neither a directory nor a file`);
     return { is: "found", path: real, kind: stats.isFile() ? "file" : "directory", bytes: stats.size };
   });
+}
+
+/** A mount that comes late, or went for a moment, leaves an empty directory behind: that is waited for, for some minutes. */
+export async function unlessLate(lateness: Lateness, path: string, look: Promise<FoundSource>): Promise<FoundSource> {
+  const found = await look;
+  if (found.is === "refused" && found.mayShow && lateness.isLate(path)) {
+    throw new StorageError(`${found.why}: it is looked for again`, { code: "ENOENT", syscall: "look for", path });
+  }
+  lateness.found(path);
+  return found;
 }
 
 /** Links in the way are followed as long as they lead to a regular file within the roots. */
@@ -108,13 +120,14 @@ async function unlessOutOfReach<T>(
   path: string,
   resolved: Parameters<typeof isAllowed>[1],
   look: () => Promise<T>,
-): Promise<T | ReturnType<typeof refused>> {
+): Promise<T | Extract<FoundSource, { is: "refused" }>> {
   try {
     return await look();
   } catch (error) {
     const fault = atFault[errnoOf(error) ?? ""];
     if (fault === undefined) throw error;
-    return refused(isAllowed(join(path), resolved) ? `${quote(path)} ${fault}` : outside(path));
+    if (!isAllowed(join(path), resolved)) return refused(outside(path));
+    return { ...refused(`${quote(path)} ${fault}`), mayShow: true };
   }
 }
 

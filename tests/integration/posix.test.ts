@@ -1,6 +1,15 @@
 /** Data that stays on the cluster: inputs used where they lie, outputs and logs that EMX2 only knows of. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { addArtifact, addJob, artifact } from "../../src/emulator/submitter.ts";
 import { committed, committedInPlace } from "./committed.ts";
@@ -189,12 +198,18 @@ describe.each(generations)("an input that lies on the cluster, EMX2 %s", (genera
   );
 
   test(
-    "that is not there fails the job, naming the path",
+    "that is not there is waited for, named in the log, and the job goes on once it shows",
     async () => {
       await using stage = await openStage(roots);
       const id = put(stage, "the data");
-      rmSync(join(stage.dir, "data/set"), { recursive: true });
-      await fails(stage, id, `"${stage.dir}/data/set" does not exist`);
+      renameSync(join(stage.dir, "data/set"), join(stage.dir, "away"));
+      const run = stage.start("run");
+      await stage.until("it is said", () =>
+        run.stderr().includes(`data/set\\" does not exist: it is looked for again`),
+      );
+      expect(stage.job(id).status).toBe("CLAIMED");
+      renameSync(join(stage.dir, "away"), join(stage.dir, "data/set"));
+      await stage.untilStatus(id, "COMPLETED");
     },
     testMs,
   );

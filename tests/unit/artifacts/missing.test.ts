@@ -109,3 +109,15 @@ test("logs and stderr: what is left is taken, and nothing where nothing is", asy
   rmSync(w.root, { recursive: true });
   expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "log"))).toMatchObject({ permanent: false });
 });
+
+test("a source that is missing is looked for again for three minutes, then refused by name", async () => {
+  using w = await world();
+  const roots = { directories: [w.root] };
+  const place = join(w.root, "late");
+  for (const pauseMs of [120_000, 59_999, 1]) {
+    expect(await faultOf(w.files.findSource(place, roots))).toMatchObject({ name: "StorageError", permanent: false });
+    w.clock.advance(pauseMs);
+  }
+  expect(await w.files.findSource(place, roots)).toMatchObject({ is: "refused", why: `"${place}" does not exist` });
+  expect(await w.files.findSource("/etc/no-such-file", roots)).toMatchObject({ is: "refused" });
+});
