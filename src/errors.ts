@@ -62,6 +62,11 @@ export function meaningOf(code: string): string {
   return `${meanings[code] ?? "the system refused"} (${code})`;
 }
 
+/** What a failing file system has said, in our words: a StorageError has them already. */
+export function storageFault(error: Error & { readonly code: string }): string {
+  return error instanceof StorageError ? error.message : meaningOf(error.code);
+}
+
 /** EMX2 answered, and the answer is no (any status outside 2xx), or not what the protocol allows. */
 export class ApiError extends Error {
   override name = "ApiError";

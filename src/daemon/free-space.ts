@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { access, statfs } from "node:fs/promises";
 import { answeredWithin } from "../artifacts/storage-fault.ts";
 import type { Clock } from "../clock.ts";
-import { isSystemError } from "../errors.ts";
+import { isSystemError, storageFault } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
 
 /** A dead mount never answers. */
@@ -51,6 +51,6 @@ async function freeBytes(clock: Clock, directory: string): Promise<number | stri
     });
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return `${directory} can not be used: ${error.message}`;
+    return `${directory} can not be used: ${storageFault(error)}`;
   }
 }

@@ -119,7 +119,7 @@ const setUps: readonly SetUp[] = [
     line: {
       item: "tmp_dir",
       result: "failed",
-      detail: /not-mounted: ENOENT/,
+      detail: /not-mounted: it is not there \(ENOENT\)/,
       fix: /mkdir .*not-mounted, or see whether its file system is mounted/,
     },
   },

@@ -9,7 +9,7 @@ import { answeredWithin } from "../../artifacts/storage-fault.ts";
 import type { Clock } from "../../clock.ts";
 import type { Config } from "../../config/config.ts";
 import { shellWord } from "../../config/printable.ts";
-import { errnoOf, isSystemError } from "../../errors.ts";
+import { errnoOf, isSystemError, storageFault } from "../../errors.ts";
 import { type CheckItem, failed, ok, warning } from "./item.ts";
 import { isLocal, isNfs, type Mount, mountOf, readMounts } from "./mounts.ts";
 import type { Cluster } from "./slurm.ts";
@@ -104,7 +104,7 @@ async function reachable(clock: Clock, item: string, path: string, mode: number)
     return ok(item, path);
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return warning(item, `${path}: ${error.message}`, "make it readable here");
+    return warning(item, `${path}: ${storageFault(error)}`, "make it readable here");
   }
 }
 
@@ -120,7 +120,7 @@ async function writable({ clock, user }: DirectoryParts, item: string, path: str
     });
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return failed(item, `${path}: ${error.message}`, remedy(error.code, path, user));
+    return failed(item, `${path}: ${storageFault(error)}`, remedy(error.code, path, user));
   }
 }
 

@@ -8,7 +8,7 @@ import { answeredWithin } from "../../artifacts/storage-fault.ts";
 import type { Clock } from "../../clock.ts";
 import type { Config } from "../../config/config.ts";
 import { shellWord } from "../../config/printable.ts";
-import { isSystemError } from "../../errors.ts";
+import { isSystemError, storageFault } from "../../errors.ts";
 import type { Profile } from "../../job/profile.ts";
 import { failureLine, run, succeeded } from "../../subprocess.ts";
 import { type CheckItem, failed, listed, ok, warning } from "./item.ts";
@@ -75,7 +75,7 @@ async function hostProgram(
       return failed(item, `${entrypoint} can not be executed by this user`, fix);
     }
     const fix = "correct host_entrypoint, unless the compute nodes alone have it";
-    return warning(item, `${entrypoint} is not there on this host: ${error.message}`, fix);
+    return warning(item, `${entrypoint} is not there on this host: ${storageFault(error)}`, fix);
   }
 }
 
@@ -130,7 +130,7 @@ async function imageFile(clock: Clock, path: string, users: readonly Profile[]):
     if (!isSystemError(error)) throw error;
     return failed(
       item,
-      `${path}: ${error.message}`,
+      `${path}: ${storageFault(error)}`,
       "correct sif_image, or put the image there, readable for this user",
     );
   }
