@@ -3,30 +3,29 @@
  * of any bytes) is looked at with suspicion: see `no-follow.ts` for how a path is walked, `whole-file.ts` for how a file
  * gets there. Faults of the file system are StorageErrors, content that is not what it should be is an IntegrityError.
  */
-import { type FileHandle, mkdir, readdir, readlink, stat, symlink } from "node:fs/promises";
+import { type FileHandle, mkdir, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Clock } from "../clock.ts";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
-import type { Receipts, RunRef } from "../job/run.ts";
 import type { Log } from "../log.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
-import { createLateness, createWhileThere, isGone, orNothing } from "./missing.ts";
+import { createLateness, createWhileThere, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
 import { takeOwnership } from "./owner.ts";
 import { checkArtifactPath } from "./path.ts";
 import { keepLogs, makeOutputBase } from "./posix-output.ts";
 import { readProgress } from "./progress.ts";
-import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
 import { removeJobDirectory } from "./removal.ts";
 import { findFiles } from "./result-files.ts";
+import { closeLease, receiptsOf } from "./run-evidence.ts";
 import { findSource, hashSource, placeSources, unlessLate } from "./source.ts";
-import { spoiltCodes, unlessBlocked, unlessSpoilt } from "./spoilt.ts";
+import { unlessBlocked, unlessSpoilt } from "./spoilt.ts";
 import { lastLines, readTail, stderrNames } from "./stderr-tail.ts";
 import { answeredWithin, onDisk, type Progress } from "./storage-fault.ts";
-import { syncDirectory, writeAll, writeStream, writeWhole } from "./whole-file.ts";
+import { writeAll, writeStream, writeWhole } from "./whole-file.ts";
 
 /** For acts that touch a few small files. */
 const shortActTimeoutMs = 60_000;
@@ -66,7 +65,7 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
       ),
     hasInput: (dir, row) =>
       long("look for an input in", dir, (progress) => whileThere(dir, ".", () => hasInput(dir, row, progress))),
-    receipts: (run) => short("read receipts in", run.dir, () => receipts(run, warnOnce(run.dir))),
+    receipts: (run) => short("read receipts in", run.dir, () => receiptsOf(run, warnOnce(run.dir))),
     closeLease: (run) =>
       short("close the lease in", run.dir, () =>
         unlessSpoilt(
@@ -204,54 +203,6 @@ async function hasInput(dir: string, row: FileRow, progress: Progress): Promise<
     return (await hashFile(file, row.path, progress)).sha256 === row.sha256;
   } finally {
     await file.close();
-  }
-}
-
-async function receipts(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
-  const nothing = { restart: 0, lost: [] };
-  if (await isGone(run.dir)) return { directory: false, ...nothing };
-  try {
-    return await withDirectory(run.dir, [controlDirectory], async (control) => {
-      const names = await readdir(entry(control, "."));
-      const link = (name: string) => linkTarget(control, name);
-      const file = (name: string) => readSmallFile(control, name, maxReceiptBytes);
-      return readReceipts(run.attempt, { names, link, file }, warn);
-    });
-  } catch (error) {
-    if (spoiltCodes.includes(errnoOf(error) ?? "")) {
-      warn("something else stands where its job directory was: its receipts can not be believed any more");
-      return { directory: false, ...nothing };
-    }
-    if (errnoOf(error) !== "ENOENT") throw error;
-    return { directory: true, ...nothing };
-  }
-}
-
-function closeLease(run: RunRef): ReturnType<JobFiles["closeLease"]> {
-  return withDirectory(run.dir, [controlDirectory], async (control) => {
-    const name = `lease.${run.attempt}`;
-    await linkUnlessThere(control, name, "closed");
-    return holderOf(await linkTarget(control, name));
-  });
-}
-
-async function linkUnlessThere(directory: FileHandle, name: string, target: string): Promise<void> {
-  try {
-    await symlink(target, entry(directory, name));
-    await syncDirectory(directory);
-  } catch (error) {
-    if (errnoOf(error) !== "EEXIST") throw error;
-  }
-}
-
-/** null: there is no such symbolic link. */
-async function linkTarget(directory: FileHandle, name: string): Promise<string | null> {
-  try {
-    return await readlink(entry(directory, name));
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code === "ENOENT" || code === "EINVAL") return null;
-    throw error;
   }
 }
 

@@ -5,16 +5,13 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { errnoOf } from "../errors.ts";
-import type { Progress } from "../job/job.ts";
+import { type Progress, progressBounds } from "../job/job.ts";
 import { openRegular } from "./no-follow.ts";
 
 const linesFile = ".hpc_progress.jsonl";
 const wholeFile = ".hpc_progress.json";
 /** The file's end alone: a job may write gigabytes of lines. */
 const maxReadBytes = 64 * 1024;
-/** EMX2's bounds. */
-const maxPhaseChars = 100;
-const maxMessageChars = 500;
 
 /** null: nothing that could be reported. */
 export async function readProgress(output: FileHandle): Promise<Progress | null> {
@@ -88,8 +85,8 @@ function parsed(bytes: Uint8Array): Progress | null {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
   const { phase, message, progress } = value as Record<string, unknown>;
   const said = {
-    ...text("phase", phase, maxPhaseChars),
-    ...text("message", message, maxMessageChars),
+    ...text("phase", phase, progressBounds.phaseChars),
+    ...text("message", message, progressBounds.messageChars),
     ...(typeof progress === "number" && Number.isFinite(progress)
       ? { fraction: Math.min(1, Math.max(0, progress)) }
       : {}),

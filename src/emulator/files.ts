@@ -30,7 +30,7 @@ export async function putFile(call: Call): Promise<Answer> {
 export async function postFile(call: Call): Promise<Answer> {
   const bytes = await call.body();
   const headers = { "content-type": call.headers.get("content-type") ?? "" };
-  const form = await new Response(bytes, { headers }).formData().catch(() => undefined);
+  const form = await new Response(bytes, { headers }).formData().catch(() => undefined); // what is no form has no parts, and is refused below
   const [path, part] = [form?.get("path"), form?.get("file")];
   if (typeof path !== "string" || !(part instanceof Blob)) throw unforeseen(call.requestId);
   const content = new Uint8Array(await part.arrayBuffer());

@@ -1,5 +1,6 @@
 /** The calls about artifacts as wholes; those about single files are in `file-calls.ts`. */
 import { ApiError, IntegrityError } from "../errors.ts";
+import * as bodies from "./bodies.ts";
 import type { ArtifactFile, Emx2Client } from "./client.ts";
 import { type Exchange, get, post, unlessUnknown } from "./exchange.ts";
 import type { Generations } from "./generation.ts";
@@ -21,7 +22,7 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
 
     createArtifact: (artifact, call) =>
       exchange.json(
-        { ...post(urlPath("artifacts"), wire.writeArtifact(workerId, artifact)), repeatable: false },
+        { ...post(urlPath("artifacts"), bodies.writeArtifact(workerId, artifact)), repeatable: false },
         wire.readCreated,
         call,
       ),
@@ -54,7 +55,7 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
     },
 
     async commit(artifactId, content, call) {
-      const request = post(urlPath("artifacts", artifactId, "commit"), wire.writeCommit(content));
+      const request = post(urlPath("artifacts", artifactId, "commit"), bodies.writeCommit(content));
       const committed = await exchange.json(request, wire.readArtifact, call).catch(async (error) => {
         // The commit before this one may have arrived although its answer was lost.
         if (!(error instanceof ApiError && error.answer.status === 409)) throw error;

@@ -1,6 +1,7 @@
 /** The calls about the files of an artifact, which the two generations take in different ways. */
 import type { Clock } from "../clock.ts";
 import { IntegrityError } from "../errors.ts";
+import * as bodies from "./bodies.ts";
 import type { Call, Emx2Client, FileFacts, FileUpload } from "./client.ts";
 import { type ApiRequest, type Exchange, get, isNotFound, type Reply, unlessUnknown } from "./exchange.ts";
 import type { Generation, Generations } from "./generation.ts";
@@ -68,7 +69,7 @@ export function fileCalls(exchange: Exchange, generations: Generations, clock: C
 
     putFileFacts: (artifactId, file, call) =>
       generations.sendIn(call, async (generation) => {
-        const json = wire.factsText(file);
+        const json = bodies.factsText(file);
         const path = filePath(artifactId, file.path, generation);
         const stored = await exchange.json({ method: "PUT", path, repeatable: true, json }, wire.readFile, call);
         const given = { sha256: file.sha256.toLowerCase(), bytes: file.bytes };

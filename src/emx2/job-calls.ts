@@ -1,6 +1,7 @@
 /** The calls about this worker and its jobs. */
 import type { ServerJob } from "../job/job.ts";
 import { isTerminal } from "../job/status.ts";
+import * as bodies from "./bodies.ts";
 import type { Emx2Client } from "./client.ts";
 import { type Exchange, get, isNotFound, post, unlessUnknown } from "./exchange.ts";
 import type { Generations } from "./generation.ts";
@@ -20,7 +21,7 @@ export function jobCalls(exchange: Exchange, generations: Generations, workerId:
 
     async register({ hostname, capabilities }, call) {
       generations.forget();
-      const request = post(urlPath("workers", "register"), wire.writeWorker(workerId, hostname, capabilities));
+      const request = post(urlPath("workers", "register"), bodies.writeWorker(workerId, hostname, capabilities));
       await exchange.json(request, wire.readWorker, call);
     },
 
@@ -36,13 +37,13 @@ export function jobCalls(exchange: Exchange, generations: Generations, workerId:
     claim: (jobId, call) =>
       exchange.json(
         // A second claim is refused with 409 even to the worker that made the first.
-        { ...post(urlPath("jobs", jobId, "claim"), wire.writeClaim(workerId)), repeatable: false },
+        { ...post(urlPath("jobs", jobId, "claim"), bodies.writeClaim(workerId)), repeatable: false },
         theJob(jobId),
         call,
       ),
 
     async report(jobId, report, call) {
-      const body = wire.writeReport(workerId, report);
+      const body = bodies.writeReport(workerId, report);
       const tell = (verb: string) => exchange.json(post(urlPath("jobs", jobId, verb), body), theJob(jobId), call);
       if (!isTerminal(report.status) || (await generations.present(call)) === "2026-02") {
         await tell("transition");

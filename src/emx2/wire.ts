@@ -1,30 +1,14 @@
 /**
- * EMX2's JSON, the one place with its snake_case. Reading is lenient (unknown fields are ignored, absent and null are the
- * same, numbers may come as text and ids as numbers), writing is strict: text where text is due, nothing that is null.
+ * What EMX2 answers, its JSON and snake_case made into ours; `bodies.ts` is the other direction. Reading is lenient: unknown
+ * fields are ignored, absent and null are the same, numbers may come as text and ids as numbers.
  */
 import * as v from "valibot";
-import type { InputRef, Progress, Report, ServerJob } from "../job/job.ts";
+import type { InputRef, ServerJob } from "../job/job.ts";
 import { childTexts, memberText } from "../job/raw-json.ts";
 import { jobStatuses } from "../job/status.ts";
-import type {
-  Artifact,
-  ArtifactFile,
-  ArtifactMetadata,
-  Capability,
-  Health,
-  ListedJob,
-  NewArtifact,
-  PosixFile,
-} from "./client.ts";
+import type { Artifact, ArtifactFile, Health, ListedJob } from "./client.ts";
 import type { Generation } from "./generation.ts";
 import { sortableInstant } from "./instant.ts";
-import { unsent } from "./url-path.ts";
-
-/** The server's limits, in characters. */
-const maxDetailChars = 65_536;
-const maxTextChars = 1_024;
-const maxPhaseChars = 100;
-const maxMessageChars = 500;
 
 /** An id becomes part of URLs, file names and Slurm's job names, so it must be harmless in all of them. EMX2's are UUIDs. */
 const id = v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/));
@@ -195,96 +179,6 @@ export function readWorker(text: string): { workerId: string } {
 export function readPage(text: string): { readonly items: readonly string[]; readonly total: number | null } {
   const page = v.parse(v.object({ items: v.array(v.unknown()), total_count: optional(count) }), JSON.parse(text));
   return { items: [...childTexts(memberText(text, ["items"]) ?? "[]").values()], total: page.total_count };
-}
-
-export function writeWorker(workerId: string, hostname: string, capabilities: readonly Capability[]): string {
-  return write({
-    worker_id: workerId,
-    hostname,
-    capabilities: capabilities.map(({ processor, profile, maxConcurrentJobs }) => ({
-      processor,
-      profile,
-      max_concurrent_jobs: maxConcurrentJobs,
-    })),
-  });
-}
-
-export function writeClaim(workerId: string): string {
-  return write({ worker_id: workerId });
-}
-
-export function writeReport(workerId: string, report: Report): string {
-  return write({
-    status: report.status,
-    worker_id: workerId,
-    detail: report.detail === undefined ? undefined : storable(report.detail, maxDetailChars),
-    slurm_job_id: report.slurmJobId,
-    output_artifact_id: report.outputArtifactId,
-    log_artifact_id: report.logArtifactId,
-    ...(report.progress && writeProgress(report.progress)),
-  });
-}
-
-/** What the workload wrote of itself, brought within EMX2's bounds. */
-function writeProgress({ phase, message, fraction }: Progress): object {
-  return {
-    phase: phase === undefined ? undefined : storable(phase, maxPhaseChars),
-    message: message === undefined ? undefined : storable(message, maxMessageChars),
-    progress: fraction === undefined || Number.isNaN(fraction) ? undefined : Math.min(1, Math.max(0, fraction)),
-  };
-}
-
-export function writeArtifact(workerId: string, artifact: NewArtifact): string {
-  const { type, residence, name, metadata, contentUrl } = artifact;
-  // Cut, it would name something else.
-  if (contentUrl !== undefined && contentUrl.length > maxTextChars) {
-    throw unsent(`a content_url of ${contentUrl.length} characters; EMX2 takes at most ${maxTextChars}`);
-  }
-  return write({
-    type,
-    residence,
-    name: storable(name, maxTextChars),
-    content_url: contentUrl,
-    metadata: writeMetadata(workerId, metadata),
-  });
-}
-
-function writeMetadata(workerId: string, metadata: ArtifactMetadata): object {
-  return {
-    job_id: metadata.jobId,
-    processor: metadata.processor,
-    profile: metadata.profile,
-    worker_id: workerId,
-    artifact_role: metadata.role,
-    created_by: metadata.createdBy,
-    input_artifact_ids: metadata.inputArtifactIds,
-    parameters_hash: metadata.parametersHash,
-    simulated: metadata.simulated,
-    slurm_job_id: metadata.slurmJobId,
-    node: metadata.node,
-    elapsed_seconds: metadata.elapsedSeconds,
-  };
-}
-
-export function writeCommit(content: { readonly sha256: string; readonly bytes: number }): string {
-  return write({ sha256: content.sha256.toLowerCase(), size_bytes: content.bytes });
-}
-
-/** What names a file of a posix artifact. The same file gives the same text: on 2026-02 its hash is what is committed. */
-export function factsText(file: Pick<PosixFile, "sha256" | "bytes" | "contentType">): string {
-  return write({ sha256: file.sha256.toLowerCase(), size_bytes: file.bytes, content_type: file.contentType });
-}
-
-/** Undefined members are left out. */
-function write(body: object): string {
-  return JSON.stringify(body);
-}
-
-/** PostgreSQL stores no NUL and no half of a surrogate pair, and EMX2 answers 500 to either, for ever. */
-function storable(text: string, maxChars: number): string {
-  // A cut through a pair takes its first half off as well.
-  const start = text.slice(0, maxChars).replace(text.length > maxChars ? /[\ud800-\udbff]$/ : /$/, "");
-  return start.replaceAll("\0", "\ufffd").toWellFormed();
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -202,7 +202,10 @@ export interface Report {
   readonly state?: SlurmState;
 }
 
-/** What a job says of itself while it runs. EMX2's bounds: `phase` 100 characters, `message` 500, `fraction` in [0, 1]. */
+/** EMX2's, in characters. */
+export const progressBounds = { phaseChars: 100, messageChars: 500 } as const;
+
+/** What a job says of itself while it runs. `fraction` is in [0, 1]. */
 export interface Progress {
   readonly phase?: string;
   readonly message?: string;

@@ -1,8 +1,8 @@
 /** Files of posix artifacts: they lie on the cluster, and EMX2 knows what is told of them, each generation in its way. */
 import { describe, expect, test } from "bun:test";
+import { factsText } from "../../../src/emx2/bodies.ts";
 import { concernsAll, judge } from "../../../src/emx2/retry.ts";
 import { sha256Hex, signature } from "../../../src/emx2/signature.ts";
-import { factsText } from "../../../src/emx2/wire.ts";
 import { ApiError, IntegrityError } from "../../../src/errors.ts";
 import { clientOf, faultOf, healthOf, http, rawServer, secret } from "./raw-server.ts";
 

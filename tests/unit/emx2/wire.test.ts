@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { factsText, writeArtifact, writeReport } from "../../../src/emx2/bodies.ts";
 import type { ArtifactMetadata, NewArtifact } from "../../../src/emx2/client.ts";
 import {
-  factsText,
   readArtifact,
   readGeneration,
   readHealth,
@@ -10,8 +10,6 @@ import {
   readJob,
   readListedJob,
   readPage,
-  writeArtifact,
-  writeReport,
 } from "../../../src/emx2/wire.ts";
 import type { Progress } from "../../../src/job/job.ts";
 

@@ -1,0 +1,59 @@
+/** What a run has left in `.emx2/`: its lease and its receipts, as far as the job has let them stand. */
+import { type FileHandle, readdir, readlink, symlink } from "node:fs/promises";
+import { errnoOf } from "../errors.ts";
+import type { Receipts, RunRef } from "../job/run.ts";
+import type { JobFiles } from "./job-files.ts";
+import { controlDirectory } from "./manifest.ts";
+import { isGone } from "./missing.ts";
+import { entry, readSmallFile, withDirectory } from "./no-follow.ts";
+import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
+import { spoiltCodes } from "./spoilt.ts";
+import { syncDirectory } from "./whole-file.ts";
+
+export async function receiptsOf(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
+  const nothing = { restart: 0, lost: [] };
+  if (await isGone(run.dir)) return { directory: false, ...nothing };
+  try {
+    return await withDirectory(run.dir, [controlDirectory], async (control) => {
+      const names = await readdir(entry(control, "."));
+      const link = (name: string) => linkTarget(control, name);
+      const file = (name: string) => readSmallFile(control, name, maxReceiptBytes);
+      return readReceipts(run.attempt, { names, link, file }, warn);
+    });
+  } catch (error) {
+    if (spoiltCodes.includes(errnoOf(error) ?? "")) {
+      warn("something else stands where its job directory was: its receipts can not be believed any more");
+      return { directory: false, ...nothing };
+    }
+    if (errnoOf(error) !== "ENOENT") throw error;
+    return { directory: true, ...nothing };
+  }
+}
+
+export function closeLease(run: RunRef): ReturnType<JobFiles["closeLease"]> {
+  return withDirectory(run.dir, [controlDirectory], async (control) => {
+    const name = `lease.${run.attempt}`;
+    await linkUnlessThere(control, name, "closed");
+    return holderOf(await linkTarget(control, name));
+  });
+}
+
+async function linkUnlessThere(directory: FileHandle, name: string, target: string): Promise<void> {
+  try {
+    await symlink(target, entry(directory, name));
+    await syncDirectory(directory);
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  }
+}
+
+/** null: there is no such symbolic link. */
+async function linkTarget(directory: FileHandle, name: string): Promise<string | null> {
+  try {
+    return await readlink(entry(directory, name));
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "ENOENT" || code === "EINVAL") return null;
+    throw error;
+  }
+}
