@@ -33,6 +33,7 @@ export function demoConfig(
       workerId,
       authMode: "hmac",
       secret: { kind: "inline", secret: new Secret(emx2.secret) },
+      unknownJobsWaitMs: null,
     },
     worker: {
       pollIntervalMs,
@@ -45,10 +46,15 @@ export function demoConfig(
       heldJobsWaitMs: 1_000,
       keepJobDirsMs: null,
       minFreeDiskBytes: 0,
-      lostAfterMs: patienceMs,
+      waits: { receiptMs: 60_000, sealMs: patienceMs, cancelledMs: 60_000, lostAfterMs: patienceMs },
+      neverRunnablePatienceMs: null,
       stderrLinesInReports: 20,
     },
-    slurm: { maxSubmissionsPerMinute: 60 },
+    slurm: {
+      maxSubmissionsPerMinute: 60,
+      killWaitMs: 300_000,
+      limits: { submitMs: 60_000, queryMs: 60_000, messageMs: 30_000, accountingLagMs: 90_000 },
+    },
     profiles: jobs.map((job) => profileOf(job, place)),
     apptainer: { command: "apptainer", binds: [], tmpDir: join(dir, "jobs"), posixRoots: [] },
   };

@@ -3,6 +3,7 @@
  * absolute, durations in milliseconds, sizes in bytes. `schema.ts` says what a file may hold, `load.ts` makes this of it.
  */
 import type { ConfigProblem } from "../errors.ts";
+import type { EvidenceWaits } from "../job/outcome.ts";
 import type { ApptainerSettings, Profile } from "../job/profile.ts";
 import type { SecretSource } from "./secret.ts";
 
@@ -32,6 +33,8 @@ export interface Emx2Settings {
   readonly secret: SecretSource;
   /** Authorities in PEM, added to the system's. */
   readonly caFile?: string;
+  /** How long jobs go on when EMX2 knows none of several any more; null: for ever. */
+  readonly unknownJobsWaitMs: number | null;
 }
 
 export interface WorkerSettings {
@@ -47,11 +50,26 @@ export interface WorkerSettings {
   /** After the terminal report; null: job directories are never removed. */
   readonly keepJobDirsMs: number | null;
   readonly minFreeDiskBytes: number;
-  readonly lostAfterMs: number;
+  readonly waits: EvidenceWaits;
+  /** In the queue for a reason that can never clear; null: for ever. */
+  readonly neverRunnablePatienceMs: number | null;
   readonly stderrLinesInReports: number;
+}
+
+/** Milliseconds. */
+export interface SlurmLimits {
+  readonly submitMs: number;
+  readonly queryMs: number;
+  /** How long a message that sbatch has sent may still take effect. */
+  readonly messageMs: number;
+  /** How long accounting may show a new job without its name. */
+  readonly accountingLagMs: number;
 }
 
 export interface SlurmSettings {
   readonly binDir?: string;
   readonly maxSubmissionsPerMinute: number;
+  /** KillWait with room. */
+  readonly killWaitMs: number;
+  readonly limits: SlurmLimits;
 }

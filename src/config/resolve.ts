@@ -72,6 +72,7 @@ function emx2Settings(emx2: Settings["emx2"]): Emx2Settings {
     authMode: emx2.auth_mode,
     secret: secretSource(emx2),
     ...(emx2.ca_file !== undefined && { caFile: emx2.ca_file }),
+    unknownJobsWaitMs: durationOrNeverMs(emx2.unknown_jobs_wait),
   };
 }
 
@@ -94,7 +95,13 @@ function workerSettings(worker: Settings["worker"], around: Surroundings): Worke
     heldJobsWaitMs: durationOrNeverMs(worker.held_jobs_wait),
     keepJobDirsMs: durationOrNeverMs(worker.keep_job_dirs),
     minFreeDiskBytes: sizeBytes(worker.min_free_disk),
-    lostAfterMs: durationMs(worker.lost_after_seconds),
+    waits: {
+      receiptMs: durationMs(worker.receipt_wait_seconds),
+      sealMs: durationMs(worker.seal_wait_seconds),
+      cancelledMs: durationMs(worker.cancelled_wait_seconds),
+      lostAfterMs: durationMs(worker.lost_after_seconds),
+    },
+    neverRunnablePatienceMs: durationOrNeverMs(worker.never_runnable_patience),
     stderrLinesInReports: worker.stderr_lines_in_reports,
   };
 }
@@ -110,5 +117,12 @@ function slurmSettings(slurm: Settings["slurm"]): SlurmSettings {
   return {
     ...(slurm.bin_dir !== undefined && { binDir: slurm.bin_dir }),
     maxSubmissionsPerMinute: slurm.max_submissions_per_minute,
+    killWaitMs: durationMs(slurm.kill_wait_seconds),
+    limits: {
+      submitMs: durationMs(slurm.submit_timeout_seconds),
+      queryMs: durationMs(slurm.query_timeout_seconds),
+      messageMs: durationMs(slurm.message_timeout_seconds),
+      accountingLagMs: durationMs(slurm.accounting_lag_seconds),
+    },
   };
 }

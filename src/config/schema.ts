@@ -68,6 +68,10 @@ function emx2Keys(places: Places) {
     auth_mode: v.optional(is.choice(["hmac", "token"], "hmac signs each request; token sends an EMX2 token."), "hmac"),
     ca_file: v.optional(is.path(places, "Certificate authorities in PEM that are trusted beside the system's.")),
     allow_insecure_http: v.optional(is.flag("Allows http to another host: anybody in between can read all."), false),
+    unknown_jobs_wait: v.optional(
+      is.durationOrNever("How long jobs go on when EMX2 knows none of several any more: it may have been restored."),
+      "1h",
+    ),
   };
 }
 
@@ -98,6 +102,22 @@ function workerKeys(places: Places) {
       is.duration(0, "How long Slurm must not know a job, in healthy answers alone, before it is given up."),
       3600,
     ),
+    receipt_wait_seconds: v.optional(
+      is.duration(0, "How long a run that Slurm calls ended is waited for to show its receipt (network file systems)."),
+      60,
+    ),
+    seal_wait_seconds: v.optional(
+      is.duration(0, "How long Slurm may go on closing a run whose workload has ended, before its receipt decides."),
+      3600,
+    ),
+    cancelled_wait_seconds: v.optional(
+      is.duration(0, "How long Slurm must not know a run that was cancelled, before it is taken for ended."),
+      60,
+    ),
+    never_runnable_patience: v.optional(
+      is.durationOrNever("How long a job stays in Slurm's queue for a reason that can never clear; then it fails."),
+      "never",
+    ),
     stderr_lines_in_reports: v.optional(
       is.count(0, "Last lines of stderr in reports to EMX2; 0: none, where they could hold patient data."),
       20,
@@ -111,6 +131,17 @@ function slurmKeys(places: Places) {
     default_account: v.optional(is.text("--account of profiles without their own; left out: Slurm's default.")),
     bin_dir: v.optional(is.path(places, "Directory of sbatch, squeue, sacct and scancel; left out: PATH.")),
     max_submissions_per_minute: v.optional(is.count(1, "Bound on calls of sbatch."), 60),
+    submit_timeout_seconds: v.optional(is.duration(1000, "How long one sbatch may take."), 60),
+    query_timeout_seconds: v.optional(is.duration(1000, "How long one squeue, sacct or scancel may take."), 60),
+    message_timeout_seconds: v.optional(
+      is.duration(0, "MessageTimeout of slurm.conf, with room: what sbatch has sent may take effect so long after."),
+      30,
+    ),
+    accounting_lag_seconds: v.optional(is.duration(0, "How long sacct may show a new job without its name."), 90),
+    kill_wait_seconds: v.optional(
+      is.duration(0, "KillWait of slurm.conf, with room: from a run's time limit to its end."),
+      300,
+    ),
   };
 }
 

@@ -8,6 +8,7 @@ import { type Clock, steady } from "../clock.ts";
 import type { Emx2Client } from "../emx2/client.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
+import type { EvidenceWaits } from "../job/outcome.ts";
 import { type ApptainerSettings, type BackendName, type Profile, timeLimitMs } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -49,7 +50,9 @@ export interface Settings {
   readonly queueReportIntervalMs: number;
   readonly heldJobsWaitMs: number | null;
   readonly keepJobDirsMs: number | null;
-  readonly lostAfterMs: number;
+  readonly waits: EvidenceWaits;
+  readonly neverRunnablePatienceMs: number | null;
+  readonly killWaitMs: number;
   readonly stderrLinesInReports: number;
   jobDir(jobId: JobId): string;
   blocked(): Promise<string | undefined>;
@@ -75,12 +78,6 @@ const maxTransfersInFlight = 48;
 const largeFileBytes = 16 * 1024 * 1024;
 
 const delays = { cancelRepeatMs: 30_000, findRepeatMs: 10_000, backoff: { firstMs: 1_000, capMs: 60_000 } } as const;
-/** Network file systems show a receipt late: up to a minute with the usual attribute caching. */
-const receiptGraceMs = 60_000;
-const sealGraceMs = 3_600_000;
-const cancelledGraceMs = 60_000;
-/** KillWait is 30 s unless a site sets it; sites go to some minutes. */
-const killWaitMs = 300_000;
 /** Where a profile names no time limit the partition's own holds, which is not known here. */
 const unknownTimeLimitMs = 7 * 24 * 3_600_000;
 
@@ -142,6 +139,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
 
 function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | undefined) {
   const timeLimit = profile?.time === undefined ? undefined : timeLimitMs(profile.time);
+  const { lostAfterMs, ...waits } = settings.waits;
   return {
     fenceMs: scheduler.fenceMs,
     cancelRepeatMs: delays.cancelRepeatMs,
@@ -151,13 +149,12 @@ function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | u
       submissionMs: profile?.submissionTimeoutMs ?? null,
       executionMs: profile?.executionTimeoutMs ?? null,
       heldMs: settings.heldJobsWaitMs,
+      neverRunnableMs: settings.neverRunnablePatienceMs,
     },
     graces: {
-      receiptMs: receiptGraceMs,
-      sealMs: sealGraceMs,
+      ...waits,
       mayRequeue: profile?.requeue ?? false,
-      cancelledMs: cancelledGraceMs,
-      lostMs: (timeLimit ?? unknownTimeLimitMs) + killWaitMs + settings.lostAfterMs,
+      lostMs: (timeLimit ?? unknownTimeLimitMs) + settings.killWaitMs + lostAfterMs,
     },
   };
 }

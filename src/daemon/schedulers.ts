@@ -37,12 +37,12 @@ export function commandLog(log: Log): (completed: Completed) => void {
 }
 
 function make(backend: BackendName, { config, clock, log, user }: SchedulerParts): Scheduler {
-  const { binDir } = config.slurm;
+  const { binDir, limits } = config.slurm;
   switch (backend) {
     case "slurm":
       if (user === undefined) throw new Error("Slurm is needed, and nobody has asked who submits");
       return createSlurm({
-        ...{ clock, env: process.env, user, onCommand: commandLog(log) },
+        ...{ clock, env: process.env, user, onCommand: commandLog(log), limits },
         ...(binDir === undefined ? {} : { binDir }),
       });
     case "shell":

@@ -13,6 +13,8 @@ export interface Timeouts {
   readonly executionMs: number | null;
   /** How long a job waits for a profile that is held. */
   readonly heldMs: number | null;
+  /** How long it stays in the queue for a reason that can never clear. */
+  readonly neverRunnableMs: number | null;
 }
 
 /** Two answers further apart than this had an outage, or our own absence, between them: that time does not count. */

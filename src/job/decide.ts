@@ -6,7 +6,7 @@
 
 import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
 import type { Effect, UploadRole } from "./effect.ts";
-import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, type Upload } from "./job.ts";
+import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, movedOn, type Upload } from "./job.ts";
 import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
 import { outcomeNeverSubmitted } from "./run.ts";
@@ -105,7 +105,7 @@ function planOf(job: Job, health: Health, policy: Policy, now: number): Plan[] {
 /** After a time-out of ours the logs and the report are what EMX2 learns it from. */
 function aborted(job: Job): Lane[] {
   if (!job.stop) return [];
-  if (isOwnTimeout(job.stop.by)) return ["inputs"];
+  if (!movedOn(job)) return ["inputs"];
   return job.stop.by === "server-cancelled" ? ["inputs", "outputs"] : ["inputs", "logs", "outputs", "report"];
 }
 

@@ -2,7 +2,7 @@
  * What the daemon does to the world (effects), what comes back (results) and everything that can happen to a job
  * (events). `decide.ts` chooses effects, `daemon/effects.ts` knows how to run each kind, `fold.ts` folds the events.
  */
-import type { InPlace, Lane, LeftOut, OwnTimeout, Progress, Report, ServerJob } from "./job.ts";
+import type { InPlace, Lane, LeftOut, OwnTimeout, Progress, Report, Run, ServerJob } from "./job.ts";
 import type { BackendName } from "./profile.ts";
 import type { Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
 
@@ -123,6 +123,23 @@ export type JobEvent =
       readonly row?: SchedulerRow | null;
       readonly receipts: Receipts;
     }
+  /** EMX2 calls the job ours, and what is in its directory and in Slurm bears it out: it goes on from there. */
+  | {
+      readonly kind: "Adopted";
+      readonly at: number;
+      readonly job: Omit<ServerJob, "parametersText">;
+      readonly workerId: string;
+      readonly profileKey: string;
+      readonly backend: BackendName;
+      readonly dir: string;
+      readonly traceId: string;
+      readonly run: Run;
+      readonly parametersHash?: string;
+      readonly inPlace?: InPlace;
+      readonly outputBase?: string;
+    }
+  /** The operator ends the job. `by`: who asked, for EMX2 to show. */
+  | { readonly kind: "CancelAsked"; readonly at: number; readonly by: string }
   /** The workload has said something new of itself. */
   | { readonly kind: "Progressed"; readonly at: number; readonly progress: Progress }
   /** A time-out of ours is over. */

@@ -31,6 +31,11 @@ function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" }>): Job {
     case "Expired":
       if (job.stop || job.claim.stage !== "ours") return job;
       return { ...job, stop: { by: event.by, at: event.at, detail: event.detail } };
+    case "CancelAsked":
+      if (job.stop || job.claim.stage !== "ours") return job;
+      return { ...job, stop: { by: "operator", at: event.at, detail: `cancelled by ${event.by}` } };
+    case "Adopted":
+      return job;
     case "Begun":
       return begun(job, event.effect, event.at);
     case "Ended":

@@ -24,6 +24,8 @@ export interface ServerJob {
   readonly status: JobStatus;
   readonly workerId: string | null;
   readonly submitUser: string | null;
+  /** As a worker once reported it; the first that was reported stays. */
+  readonly slurmJobId?: string;
   readonly inputs: readonly InputRef[];
   readonly timeoutSeconds: number | null;
   /** What the submitter wrote can not be read, and why: such a job is claimed to fail with this reason. */
@@ -212,24 +214,30 @@ export interface Progress {
   readonly fraction?: number;
 }
 
-/** Why the job is to end before its run does: EMX2 has moved on, or a time-out of ours is over. */
+/** Why the job is to end before its run does: EMX2 has moved on, a time-out of ours is over, or the operator wants it so. */
 export interface Stop {
-  readonly by: "server-cancelled" | "server-deleted" | "other-worker" | "server-ended" | OwnTimeout;
+  readonly by: ServerStop | OwnTimeout | "operator";
   readonly at: number;
   readonly detail: string;
 }
 
-/** `timeout`: the job's own `timeout_seconds`; `held`: its profile was held for too long. EMX2 is told FAILED. */
-export const ownTimeouts = ["timeout", "submission-timeout", "execution-timeout", "held"] as const;
+const serverStops = ["server-cancelled", "server-deleted", "other-worker", "server-ended"] as const;
+type ServerStop = (typeof serverStops)[number];
+
+/**
+ * `timeout`: the job's own `timeout_seconds`; `held`: its profile was held for too long; `never-runnable`: it waited in the
+ * queue for what can never clear. EMX2 is told FAILED.
+ */
+export const ownTimeouts = ["timeout", "submission-timeout", "execution-timeout", "held", "never-runnable"] as const;
 export type OwnTimeout = (typeof ownTimeouts)[number];
 
 export function isOwnTimeout(by: Stop["by"]): by is OwnTimeout {
   return (ownTimeouts as readonly string[]).includes(by);
 }
 
-/** EMX2 has moved on from this job. A time-out of ours is its end here, and EMX2 has yet to hear of it. */
+/** EMX2 has moved on from this job. Any other stop is an end made here, and EMX2 has yet to hear of it. */
 export function movedOn({ stop }: Job): Stop | undefined {
-  return stop && !isOwnTimeout(stop.by) ? stop : undefined;
+  return stop && (serverStops as readonly string[]).includes(stop.by) ? stop : undefined;
 }
 
 /**

@@ -10,18 +10,23 @@ import { duration, type ExitReceipt, type Outcome, phaseOf, type SchedulerRow, t
 
 export type Tracked = Extract<Run, { stage: "tracked" }>;
 
-/** How long each kind of evidence is waited for, in milliseconds. */
-export interface Graces {
+/** How long each kind of evidence is waited for, in milliseconds: the operator's to set. */
+export interface EvidenceWaits {
   /** From the first terminal row to the receipt (network file systems show files late). */
   readonly receiptMs: number;
   /** From the exit receipt to the seal, while the scheduler still shows the run. */
   readonly sealMs: number;
+  /** Unbroken healthy answers without a run whose end we asked for. */
+  readonly cancelledMs: number;
+  /** The same without any other run, beyond its time limit and KillWait. */
+  readonly lostAfterMs: number;
+}
+
+export interface Graces extends Omit<EvidenceWaits, "lostAfterMs"> {
   /** Slurm may run it again (`--requeue`). */
   readonly mayRequeue: boolean;
   /** Unbroken healthy answers without the run, after which it is lost: time limit, KillWait and lost_after together. */
   readonly lostMs: number;
-  /** The same for a run whose end we asked for. */
-  readonly cancelledMs: number;
 }
 
 export type Verdict =

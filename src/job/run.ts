@@ -17,6 +17,8 @@ export interface RunRef {
   readonly schedulerId?: string;
   /** The job directory, absolute. */
   readonly dir: string;
+  /** Its script was another program's, which takes no lease and leaves no receipts: the scheduler's word is all there is. */
+  readonly unreceipted?: true;
   /** When the script was written, wall clock in milliseconds, before any intent to submit: nothing older can be this run. */
   readonly notBefore: number;
 }

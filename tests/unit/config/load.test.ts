@@ -39,6 +39,7 @@ describe("a whole file", () => {
       workerId: "hpc-headnode-01",
       authMode: "hmac",
       secret: { kind: "file", path: "/etc/emx2-hpc/secret" },
+      unknownJobsWaitMs: 3_600_000,
     });
     expect(config.worker).toEqual({
       pollIntervalMs: 5000,
@@ -50,10 +51,15 @@ describe("a whole file", () => {
       heldJobsWaitMs: 86_400_000,
       keepJobDirsMs: 7 * 86_400_000,
       minFreeDiskBytes: 10 * 2 ** 30,
-      lostAfterMs: 3_600_000,
+      waits: { receiptMs: 60_000, sealMs: 3_600_000, cancelledMs: 60_000, lostAfterMs: 3_600_000 },
+      neverRunnablePatienceMs: null,
       stderrLinesInReports: 20,
     });
-    expect(config.slurm).toEqual({ maxSubmissionsPerMinute: 60 });
+    expect(config.slurm).toEqual({
+      maxSubmissionsPerMinute: 60,
+      killWaitMs: 300_000,
+      limits: { submitMs: 60_000, queryMs: 60_000, messageMs: 30_000, accountingLagMs: 90_000 },
+    });
     expect(config.profiles).toEqual([
       {
         key: "text-embedding:v3/gpu-medium",

@@ -41,7 +41,9 @@ test("each command of Slurm's is a line of the debug log, without its environmen
   const base = mkdtempSync(join(tmpdir(), "emx2-effects-"));
   const said: unknown[] = [];
   const log: Log = { ...recordingLog([]), debug: (message, fields) => said.push([message, fields]) };
-  const config = { slurm: { binDir: installFakeSlurm(join(base, "slurm")), maxSubmissionsPerMinute: 60 } };
+  const limits = { submitMs: 5_000, queryMs: 5_000, messageMs: 0, accountingLagMs: 0 };
+  const binDir = installFakeSlurm(join(base, "slurm"));
+  const config = { slurm: { binDir, maxSubmissionsPerMinute: 60, killWaitMs: 0, limits } };
   const schedulerOf = createSchedulers({ config, clock: systemClock, log, user: "jo" });
   await schedulerOf("slurm").cancel(ref, never);
   const command = `${config.slurm.binDir}/scancel --user=jo --name=${ref.name}`;

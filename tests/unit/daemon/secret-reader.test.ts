@@ -28,7 +28,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 
 function connect(url: string) {
   const secret = { kind: "file", path } as const;
-  const emx2 = { baseUrl: url, workerId: "w1", authMode: "token", secret } as const;
+  const emx2 = { baseUrl: url, workerId: "w1", authMode: "token", secret, unknownJobsWaitMs: null } as const;
   return clientOf({ emx2, file: "config.yaml" }, clock, log);
 }
 

@@ -34,7 +34,7 @@ import {
 } from "./story.ts";
 
 const hour = 3_600_000;
-const never: Timeouts = { submissionMs: null, executionMs: null, heldMs: null };
+const never: Timeouts = { submissionMs: null, executionMs: null, heldMs: null, neverRunnableMs: null };
 const refusedAt = (at: number) => ({ ...ended({ kind: "Submit", ref }, { ...retry, answered: true }), at });
 const unanswered = ended({ kind: "Submit", ref }, retry);
 const toWritten: Step[] = [offered, ...claimedOk, ...staged, written];
@@ -201,7 +201,7 @@ describe("a held profile", () => {
     expect(decided(job, startAt + 999 * hour, { heldMs: hour }, probe).start.map(({ kind }) => kind)).toEqual([
       "Submit",
     ]);
-    expect(decided(job, startAt + 999 * hour, { heldMs: null }, health).expired).toBeUndefined();
+    expect(decided(job, startAt + 999 * hour, { heldMs: null, neverRunnableMs: null }, health).expired).toBeUndefined();
   });
 
   test("keeps a submission that was lost beyond its fence from being repeated, too", () => {

@@ -21,7 +21,7 @@ export const policy: Policy = {
   cancelRepeatMs: 30_000,
   keepJobDirsMs: 7 * 86_400_000,
   queueReportIntervalMs: 300_000,
-  timeouts: { submissionMs: null, executionMs: null, heldMs: null },
+  timeouts: { submissionMs: null, executionMs: null, heldMs: null, neverRunnableMs: null },
 };
 
 export function seen(over: Partial<Seen> = {}): Seen {

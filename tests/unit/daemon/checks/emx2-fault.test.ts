@@ -9,6 +9,7 @@ const emx2: Emx2Settings = {
   workerId: "w1",
   authMode: "hmac",
   secret: { kind: "file", path: "/home/ann/secret" },
+  unknownJobsWaitMs: null,
 };
 const at = { method: "GET", path: "/api/hpc/health" };
 const proxied = { HTTPS_PROXY: "http://ann:word@proxy.example.org:3128" };
