@@ -7,6 +7,7 @@ import type { Effect, JobEvent } from "./effect.ts";
 import { foldResult } from "./fold-result.ts";
 import { seenAtServer } from "./fold-server.ts";
 import type { Job } from "./job.ts";
+import type { Tracked } from "./outcome.ts";
 import { phaseOf, type SchedulerRow } from "./run.ts";
 import { settle } from "./settle.ts";
 
@@ -109,20 +110,25 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   // Slurm has requeued it: what the run before has left is no evidence about the next.
   const again = receipts.restart > (run.receipts?.restart ?? 0);
   const requeued = phase === "pending" && run.startedAt !== undefined && since > run.startedAt;
-  const startsAfter = requeued ? receipts.restart : run.startsAfter;
+  const requeues = requeuesSeen(run, lastRow);
+  const seenAgain = requeued || (requeues ?? 0) > Math.max(receipts.restart, run.requeues ?? 0);
+  // Where the next run's receipts came with the same look, the run before it is the one that was requeued.
+  const startsAfter = seenAgain ? receipts.restart - (again ? 1 : 0) : run.startsAfter;
+  const superseded = startsAfter !== undefined && receipts.restart <= startsAfter;
   const exitSince = again ? undefined : run.exitSince;
-  const startedAt = again || requeued ? undefined : run.startedAt;
-  const running = phase === "running" || (receipts.start !== undefined && receipts.restart !== startsAfter);
+  const startedAt = again || seenAgain ? undefined : run.startedAt;
+  const running = phase === "running" || (receipts.start !== undefined && !superseded);
   const evidence = {
     stage: "tracked" as const,
     ref,
     receipts,
     since,
     ...(startsAfter === undefined ? {} : { startsAfter }),
+    ...(requeues === undefined ? {} : { requeues }),
     ...(running ? { startedAt: startedAt ?? at } : {}),
     ...(lastRow ? { row: lastRow } : {}),
     ...(ended ? { endedSince: run.endedSince ?? at } : {}),
-    ...(receipts.exit ? { exitSince: exitSince ?? at } : {}),
+    ...(receipts.exit && !superseded ? { exitSince: exitSince ?? at } : {}),
     ...(absent ? { absentSince: run.absentSince ?? at } : {}),
   };
   const waiting = ended || receipts.exit !== undefined || row === null;
@@ -131,6 +137,13 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   // News may make an end of what was only to be asked again later (CancelRun): the lane need not wait it out.
   const { run: _waited, ...waits } = job.waits;
   return { ...job, run: next, waits };
+}
+
+/** A requeue may be over before anybody looks; then its new submit time alone tells of it. */
+function requeuesSeen(run: Tracked, row: SchedulerRow | undefined): number | undefined {
+  const before = run.row?.submittedAt;
+  const moved = before !== undefined && row?.submittedAt !== undefined && row.submittedAt > before;
+  return moved ? (run.requeues ?? 0) + 1 : run.requeues;
 }
 
 /** The time a run has been going changes with every look and is no news, until the run has ended. */

@@ -156,8 +156,12 @@ export type Run =
       readonly since: number;
       /** When the workload was first seen to have started; absent again while Slurm has it in the queue again. */
       readonly startedAt?: number;
-      /** The restart count of the last run that Slurm has requeued: its receipts tell of no start any more. */
+      /** The restart count of the last run that Slurm has requeued: its receipts are no evidence any more. */
       readonly startsAfter?: number;
+      /** How often the row's submit time has changed, as each requeue makes it. */
+      readonly requeues?: number;
+      /** Since when it waits in the queue for a reason that can never clear. */
+      readonly stuckSince?: number;
       /** When the scheduler first showed a terminal state; the receipt may still be on its way. */
       readonly endedSince?: number;
       /** When the exit receipt was first seen; the seal may still be on its way. */

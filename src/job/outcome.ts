@@ -48,18 +48,24 @@ interface Evidence {
   /** The scheduler's row, if it is about the run that holds the lease. */
   readonly row: SchedulerRow | undefined;
   readonly phase: "pending" | "running" | "ending" | "ended" | "unknown" | "absent";
-  readonly exit: ExitReceipt | undefined;
+  /** The run took its lease; an old one's does not count. */
+  readonly leased: boolean;
+  readonly exit?: ExitReceipt | undefined;
+  readonly sealed?: boolean;
   readonly graces: Graces;
   readonly stop: Stop | undefined;
 }
 
 function weigh(run: Tracked, graces: Graces, stop: Stop | undefined): Evidence {
-  const lease = run.receipts?.lease;
+  const { lease, exit, done } = run.receipts ?? {};
   const foreign = lease !== undefined && run.row !== undefined && run.row.schedulerId !== lease;
+  // Slurm runs it again: what the run before has left says nothing about this one.
+  const old = run.startsAfter !== undefined && (run.receipts?.restart ?? 0) <= run.startsAfter;
   const row = foreign ? undefined : run.row;
   const shown = row ? phaseOf[row.state] : "unknown";
   const phase = run.absentSince !== undefined && shown !== "ended" ? "absent" : shown;
-  return { run, row, phase, exit: run.receipts?.exit, graces, stop };
+  const leased = lease !== undefined && !old;
+  return { run, row, phase, leased, ...(old ? {} : { exit, sealed: done !== undefined }), graces, stop };
 }
 
 interface Rule {
@@ -71,7 +77,7 @@ export const evidenceOrder: readonly Rule[] = [
   {
     // What a signal meant (scancel, time limit, warning) is the scheduler's to say: the next rule waits for it.
     name: "a sealed receipt of the lease's run decides, unless a signal came",
-    judge: (e) => (e.run.receipts?.done && e.exit?.signal === null ? ended(byReceipt(e, e.exit)) : undefined),
+    judge: (e) => (e.sealed && e.exit?.signal === null ? ended(byReceipt(e, e.exit)) : undefined),
   },
   {
     name: "an exit receipt decides once the scheduler shows the run no more, or the seal's time is over",
@@ -89,7 +95,7 @@ export const evidenceOrder: readonly Rule[] = [
     name: "a run that was cancelled before it had a node has ended",
     judge(e) {
       const { row, run } = e;
-      if (row?.state !== "CANCELLED" || row.node !== undefined || run.receipts?.lease !== undefined) return undefined;
+      if (row?.state !== "CANCELLED" || row.node !== undefined || e.leased) return undefined;
       return run.receipts?.directory ? ended(byRow(e, row)) : undefined;
     },
   },
@@ -179,11 +185,8 @@ function failureCause(exit: ExitReceipt, result: Outcome["result"], state?: Slur
 /** The scheduler's word alone: the script did not live to write its receipt, or its files can not be seen. */
 function byRow(e: Evidence, row: SchedulerRow): Outcome {
   const receipts = e.run.receipts;
-  const missing = !receipts?.directory
-    ? "the job directory"
-    : receipts.lease === undefined
-      ? "the run's lease"
-      : undefined;
+  const leaseMissing = !e.leased && e.run.ref.unreceipted !== true;
+  const missing = !receipts?.directory ? "the job directory" : leaseMissing ? "the run's lease" : undefined;
   const base = {
     ...common(e),
     proof: row.source,
@@ -199,7 +202,7 @@ function byRow(e: Evidence, row: SchedulerRow): Outcome {
 
 function lost(e: Evidence): Outcome {
   if (e.stop) return { ...common(e), result: endOnRequest(e), proof: "none", state: "CANCELLED", cause: e.stop.detail };
-  const cause = e.run.receipts?.lease
+  const cause = e.leased
     ? "the run started and vanished without a receipt"
     : "the scheduler has forgotten the run, and it never started";
   return { ...common(e), result: "failed", proof: "none", state: "LOST", cause };

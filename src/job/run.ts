@@ -96,6 +96,8 @@ export interface SchedulerRow {
   readonly schedulerId: string;
   readonly name: string;
   readonly state: SlurmState;
+  /** Seconds since 1970 by the controller's clock; a requeue makes it later. */
+  readonly submittedAt?: number;
   /** The word itself where `state` is UNKNOWN. */
   readonly word?: string;
   /** Uid behind `CANCELLED by UID`. */

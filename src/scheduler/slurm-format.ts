@@ -10,8 +10,6 @@ import { type RunRef, type SchedulerRow, type SlurmState, slurmStates } from "..
 /** A row of squeue or sacct with what tells whose it is. */
 export interface QueueRow extends SchedulerRow {
   readonly user: string;
-  /** Seconds since 1970 by the controller's clock; a requeue makes it later. */
-  readonly submittedAt?: number;
 }
 
 /** The command with its path, where `binDir` says where Slurm's commands are. */

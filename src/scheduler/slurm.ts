@@ -101,7 +101,7 @@ async function rowOf({ user, clock }: Site, run: RunRef, rows: readonly QueueRow
       : named.filter((row) => row.schedulerId === run.schedulerId);
   const found = candidates[0];
   if (found === undefined) return undefined;
-  const { user: _user, submittedAt: _submittedAt, ...row } = found;
+  const { user: _user, ...row } = found;
   return row;
 }
 

@@ -42,7 +42,16 @@ const receiptsNamed: Record<string, Receipts> = {
 const whileWanted = `
               gone  none  lease  stop  exit0  exit3  0+TERM  143+TERM  oom137  oom0  guess0  done0  done3  d0+TERM
 PENDING       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+CONFIGURING   .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+REQUEUED      .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+REQUEUE_HOLD  .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+SPECIAL_EXIT  .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 RUNNING       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+SIGNALING     .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+SUSPENDED     .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+STOPPED       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+RESIZING      .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+STAGE_OUT     .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 COMPLETING    .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 UNKNOWN       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 absent        ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
@@ -61,7 +70,16 @@ REVOKED       ~F    ~F    ~F     ~F    S      F      F       F         F       F
 const whileStopping = `
               gone  none  lease  stop  exit0  exit3  0+TERM  143+TERM  oom137  oom0  guess0  done0  done3  d0+TERM
 PENDING       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+CONFIGURING   .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+REQUEUED      .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+REQUEUE_HOLD  .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+SPECIAL_EXIT  .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 RUNNING       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+SIGNALING     .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+SUSPENDED     .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+STOPPED       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+RESIZING      .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+STAGE_OUT     .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 COMPLETING    .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 UNKNOWN       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 absent        ~C    ~C    ~C     ~C    S      F      C       C         F       F     F       S      F      C
@@ -134,6 +152,61 @@ describe("judge", () => {
     const run = runOf([row("PENDING"), exited(143, term), startAt], [row("PENDING"), exited(143, term), startAt + day]);
     expect(judge(run, { ...graces, mayRequeue: true })).toEqual({ is: "waiting", why: "PENDING" });
     expect(outcomeIn(judge(run, graces))).toMatchObject({ result: "failed", exitCode: 143 });
+  });
+
+  describe("a run that Slurm has requeued", () => {
+    const later = (shown: SlurmState, over: Partial<SchedulerRow> = {}) => row(shown, { submittedAt: 200, ...over });
+    const before = row("RUNNING", { submittedAt: 100 });
+    const oldRun = exited(143, term);
+    const isWaiting = { is: "waiting" };
+
+    test.each<[string, SchedulerRow]>([
+      ["seen in the queue", later("PENDING")],
+      ["seen by its submit time alone", later("RUNNING")],
+    ])("(%s) is not closed by the receipt of the run before", (_, requeued) => {
+      const looks = [[before, leased, startAt] as const, [requeued, oldRun, startAt + 5] as const];
+      const dayAfter = startAt + 86_400_000;
+      expect(judge(runOf(...looks, [later("RUNNING"), oldRun, dayAfter]), graces)).toMatchObject(isWaiting);
+      const nodeFailed = later("FAILED", { exitCode: 0, signal: 53 });
+      looks.push([nodeFailed, oldRun, dayAfter]);
+      expect(judge(runOf(...looks), graces)).toMatchObject(isWaiting);
+      looks.push([nodeFailed, oldRun, dayAfter + graces.receiptMs]);
+      expect(outcomeIn(judge(runOf(...looks), graces))).toMatchObject({ proof: "squeue", exitCode: 0, signal: 53 });
+    });
+
+    test("that Slurm calls COMPLETED, without a lease of its own, has not succeeded", () => {
+      const end = (at: number) => [later("COMPLETED"), exited(0), startAt + at] as const;
+      const verdict = judge(runOf([before, leased, startAt], end(10), end(10 + graces.receiptMs)), graces);
+      expect(outcomeIn(verdict)).toMatchObject({ result: "failed", cause: expect.stringContaining("lease") });
+    });
+
+    test("is closed by its own receipt, however the looks fell", () => {
+      const own = { ...exited(0), restart: 1 };
+      const started = { ...leased, restart: 1 };
+      const end = [later("COMPLETED"), own, startAt + 10] as const;
+      for (const between of [
+        [],
+        [[before, started, startAt + 5]],
+        [[later("RUNNING"), leased, startAt + 5]],
+        [[later("PENDING"), started, startAt + 5]],
+        [
+          [later("PENDING"), oldRun, startAt + 4],
+          [later("RUNNING"), started, startAt + 5],
+        ],
+      ] as const) {
+        const verdict = judge(runOf([before, leased, startAt], ...between, end), graces);
+        expect(outcomeIn(verdict)).toMatchObject({ result: "succeeded", outputDir: "output.a1.1" });
+      }
+    });
+  });
+
+  test("a run that leaves no receipts ends by the scheduler's word alone", () => {
+    const { ref, ...run } = runOf(
+      [row("COMPLETED"), unleased, startAt],
+      [row("COMPLETED"), unleased, startAt + 60_000],
+    );
+    const foreign = { ...run, ref: { ...ref, unreceipted: true as const } };
+    expect(outcomeIn(judge(foreign, graces))).toMatchObject({ result: "succeeded", proof: "squeue" });
   });
 
   test("a run that came back after an end (requeued) is waited for anew", () => {
@@ -239,7 +312,8 @@ describe("judge", () => {
 });
 
 function runOf(...looks: (readonly [SchedulerRow | null, Receipts, number])[]): Tracked {
-  const { run } = play([...toTracked, ...looks.map(([shown, receipts, at]) => observed(shown, receipts, at))]);
+  const first = toTracked.length * 1_000;
+  const { run } = play([...toTracked, ...looks.map(([shown, receipts, at]) => observed(shown, receipts, first + at))]);
   if (run.stage !== "tracked") throw new Error(`the run is ${run.stage}`);
   return run;
 }
