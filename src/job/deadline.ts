@@ -35,7 +35,7 @@ export function nextDeadline(
   now: number,
 ): Expiry | undefined {
   if (job.closed || job.stop || job.claim.stage !== "ours" || hasEnded(job)) return undefined;
-  const all = [ofTheJob(job, job.claim.at), ofExecution(job, timeouts)];
+  const all = [ofTheJob(job, job.claim.at), ofExecution(job, timeouts), ofQueue(job, timeouts)];
   // Silence of the scheduler is nobody's fault: nothing that it could still take expires meanwhile.
   if (health.schedulerUp && isToBeSubmitted(job.run, fenceMs))
     all.push(ofSubmission(job, timeouts, now), ofHold(job, health.held, timeouts));
@@ -65,6 +65,13 @@ function ofExecution({ run }: Job, { executionMs }: Timeouts): Expiry | undefine
   if (executionMs === null || run.stage !== "tracked" || run.startedAt === undefined) return undefined;
   const detail = `execution_timeout_seconds of the profile are over: ${seconds(executionMs)} since it started`;
   return { by: "execution-timeout", at: run.startedAt + executionMs, detail };
+}
+
+function ofQueue({ run }: Job, { neverRunnableMs }: Timeouts): Expiry | undefined {
+  if (neverRunnableMs === null || run.stage !== "tracked" || run.stuckSince === undefined) return undefined;
+  const why = run.row?.reason ?? "a reason that can never clear";
+  const detail = `worker.never_runnable_patience is over: it waited ${seconds(neverRunnableMs)} in the queue for ${why}, which can never clear`;
+  return { by: "never-runnable", at: run.stuckSince + neverRunnableMs, detail };
 }
 
 /** The job that tries whether the hold is over is tried first. */

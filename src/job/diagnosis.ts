@@ -41,6 +41,10 @@ const rules: readonly Rule[] = [
     who: `${operator}, by a longer execution_timeout_seconds; ${submitter}, by less work a job`,
   },
   { applies: (job) => job.stop?.by === "submission-timeout" || job.stop?.by === "held", who: operator },
+  {
+    applies: (job) => job.stop?.by === "never-runnable",
+    who: `${operator}, by what the profile asks for, or by the limit that it names`,
+  },
   { applies: (job) => job.stop !== undefined },
   { applies: (job) => job.outputs.stage === "failed", who: operator },
   { applies: (_job, { state, cause = "" }) => state === "NEVER_SUBMITTED" && ownHouse.test(cause), who: operator },

@@ -8,6 +8,7 @@ import { foldResult } from "./fold-result.ts";
 import { seenAtServer } from "./fold-server.ts";
 import type { Job } from "./job.ts";
 import type { Tracked } from "./outcome.ts";
+import { neverRunnable } from "./pending-reason.ts";
 import { phaseOf, type SchedulerRow } from "./run.ts";
 import { settle } from "./settle.ts";
 
@@ -114,6 +115,7 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const seenAgain = requeued || (requeues ?? 0) > Math.max(receipts.restart, run.requeues ?? 0);
   // Where the next run's receipts came with the same look, the run before it is the one that was requeued.
   const startsAfter = seenAgain ? receipts.restart - (again ? 1 : 0) : run.startsAfter;
+  const stuck = phase === "pending" && neverRunnable(lastRow?.reason);
   const superseded = startsAfter !== undefined && receipts.restart <= startsAfter;
   const exitSince = again ? undefined : run.exitSince;
   const startedAt = again || seenAgain ? undefined : run.startedAt;
@@ -127,6 +129,7 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
     ...(requeues === undefined ? {} : { requeues }),
     ...(running ? { startedAt: startedAt ?? at } : {}),
     ...(lastRow ? { row: lastRow } : {}),
+    ...(stuck ? { stuckSince: run.stuckSince ?? at } : {}),
     ...(ended ? { endedSince: run.endedSince ?? at } : {}),
     ...(receipts.exit && !superseded ? { exitSince: exitSince ?? at } : {}),
     ...(absent ? { absentSince: run.absentSince ?? at } : {}),

@@ -23,11 +23,13 @@ export function newsOf(job: Job, queueReportIntervalMs: number, now: number): Ne
   const unsaidState = told !== said?.state && !(told === "PENDING" && status === "SUBMITTED");
   const unsaidProgress = status === "STARTED" && !Bun.deepEquals(progress, said?.progress);
   const isDue = dueAt !== undefined && dueAt <= now;
-  if (!unsaidState && !unsaidProgress && !isDue) return dueAt === undefined ? {} : { dueAt };
+  // Once, as soon as it is seen: nobody need wait for the next queue report to learn that waiting is in vain.
+  const unsaidStuck = run?.stuckSince !== undefined && (said?.at ?? 0) < run.stuckSince;
+  if (!unsaidState && !unsaidProgress && !isDue && !unsaidStuck) return dueAt === undefined ? {} : { dueAt };
   const words = status === "STARTED" && progress ? progressWords(progress) : [];
   const requeued = run && status === "STARTED" && isWaiting(told) ? ["requeued: Slurm runs it again"] : [];
   // The instant is fixed: a text that changed with each second would never be the one that was decided.
-  const asOf = isDue && dueAt !== undefined ? dueAt : (run?.since ?? now);
+  const asOf = isDue && dueAt !== undefined ? dueAt : (run?.stuckSince ?? run?.since ?? now);
   const detail = [run ? detailOf(run, told, asOf) : "the workload has ended", ...requeued, ...words].join("; ");
   const report = {
     status,
@@ -64,12 +66,13 @@ function isWaiting(state: SlurmState | undefined): boolean {
   return state !== undefined && phaseOf[state] === "pending";
 }
 
-function detailOf({ row, receipts, since }: Tracked, state: SlurmState | undefined, now: number): string {
+function detailOf({ row, receipts, since, stuckSince }: Tracked, state: SlurmState | undefined, now: number): string {
   const waits = isWaiting(state);
   const node = row?.node ?? receipts?.start?.node;
   return [
     `slurm_state=${state ?? "RUNNING"}`,
     waits && row?.reason !== undefined ? `reason=${row.reason}` : undefined,
+    waits && stuckSince !== undefined ? "it can never start so: who can act: the operator of this worker" : undefined,
     waits ? `waited=${duration(now - since)}` : undefined,
     !waits && node !== undefined ? `node=${node}` : undefined,
     state === "SUSPENDED" || state === "STOPPED" ? "it holds still until somebody resumes it" : undefined,

@@ -50,6 +50,35 @@ function expired(job: Job, now: number, timeouts: Partial<Timeouts> = {}): Job {
   return play([{ kind: "Expired", at: now, by: expiry.by, detail: expiry.detail }], job);
 }
 
+describe("worker.never_runnable_patience", () => {
+  const stuck = (reason: string, at: number) => ({ ...observed(row("PENDING", { reason })), at });
+  const since = startAt + hour;
+
+  test("counts from the first sight of a reason that can never clear, and fails the job", () => {
+    const job = play([
+      ...toTracked,
+      reported,
+      stuck("PartitionTimeLimit", since),
+      stuck("PartitionTimeLimit", since + 5),
+    ]);
+    expect(decided(job, since + hour - 1, { neverRunnableMs: hour }).expired).toBeUndefined();
+    expect(decided(job, since + hour, { neverRunnableMs: hour }, { ...up, lookedAt: since }).expired).toBeUndefined();
+    expect(decided(job, since + 99 * hour).expired).toBeUndefined();
+    const over = expired(job, since + hour, { neverRunnableMs: hour });
+    expect(over.stop).toMatchObject({ by: "never-runnable", detail: expect.stringContaining("PartitionTimeLimit") });
+    expect(decided(over, since + hour).start).toEqual([{ kind: "CancelRun", ref: expect.anything() }]);
+  });
+
+  test("starts again when the reason has cleared in between, and says nothing of reasons that pass", () => {
+    const cleared = [stuck("BadConstraints", since), stuck("Priority", since + 5), stuck("BadConstraints", since + 10)];
+    const job = play([...toTracked, reported, ...cleared]);
+    expect(decided(job, since + hour + 9, { neverRunnableMs: hour }).expired).toBeUndefined();
+    expect(decided(job, since + hour + 10, { neverRunnableMs: hour }).expired?.by).toBe("never-runnable");
+    const waits = play([...toTracked, reported, stuck("Resources", since)]);
+    expect(decided(waits, since + 99 * hour, { neverRunnableMs: hour }).expired).toBeUndefined();
+  });
+});
+
 describe("timeout_seconds", () => {
   const timed = { ...seen({ timeoutSeconds: 600 }), parametersText: "{}" };
   const claim = { kind: "ClaimJob" } as const;

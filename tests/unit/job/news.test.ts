@@ -61,6 +61,20 @@ describe("a run that waits in the queue", () => {
     expect(nextReport(after, due + policy.queueReportIntervalMs)?.detail).toContain("waited=00:10:0");
   });
 
+  test("is reported at once, and once, when it waits for what can never clear", () => {
+    const stuck = observed(row("PENDING", { reason: "PartitionTimeLimit" }));
+    const job = play([stuck], play(toQueue));
+    const now = (job.said?.at ?? 0) + 30_000;
+    const seenStuck = play([{ ...stuck, at: now }], play(toQueue));
+    const report = nextReport(seenStuck, now);
+    expect(report?.detail).toMatch(
+      /^slurm_state=PENDING; reason=PartitionTimeLimit; it can never start so: .*operator.*waited=/,
+    );
+    const after = said(seenStuck, now);
+    expect(nextReport(after, now + policy.queueReportIntervalMs - 1)).toBeUndefined();
+    expect(nextReport(play([{ ...queued, at: now + 1 }], after), now + 2)).toBeUndefined();
+  });
+
   test("is not reported before EMX2 has heard that it was submitted, nor while that is in doubt", () => {
     const late = startAt + 3_600_000;
     const waiting = play([...toTracked, queued]);

@@ -1,0 +1,26 @@
+/**
+ * Reasons for which a job stays PENDING that no waiting clears: what was asked for is more than the limit of one job, does
+ * not exist, or may not be used. Whoever set the limit, or the profile, has to act. A closed list, since most reasons
+ * (Priority, Resources, limits on how much runs at once, holds, nodes that are down) pass by themselves.
+ */
+
+/** As squeue's `%r` prints them. Source: job_reason_string of Slurm 22.05 to 24.11. */
+const never: ReadonlySet<string> = new Set([
+  "AccountNotAllowed",
+  "BadConstraints",
+  "DependencyNeverSatisfied",
+  "InvalidAccount",
+  "InvalidQOS",
+  "PartitionConfig",
+  "PartitionNodeLimit",
+  "PartitionTimeLimit",
+  "QOSNotAllowed",
+  "ReservationDeleted",
+]);
+
+/** Limits on one job alone: `AssocMaxWallDurationPerJobLimit`, `QOSMaxCpuPerJobLimit`, `QOSMinMemory`. */
+const limitOnOneJob = /^(Assoc|QOS)(Max\w+PerJob(Limit)?|MaxWallDurationPerJobLimit|Min\w+)$/;
+
+export function neverRunnable(reason: string | undefined): boolean {
+  return reason !== undefined && (never.has(reason) || limitOnOneJob.test(reason));
+}
