@@ -92,10 +92,17 @@ test(
   testMs,
 );
 
+/** As slurmd does after a requeue: the same script under the same id, with a restart count. */
+function runAgain(jobDir: string) {
+  const slurm = { SLURM_JOB_ID: "1", SLURM_RESTART_COUNT: "1", SLURMD_NODENAME: "fake-node" };
+  return Bun.spawn([join(jobDir, ".emx2/job.sh"), jobDir, "a1"], { env: { PATH: process.env["PATH"], ...slurm } });
+}
+
 test(
   "a run that Slurm suspends, or puts back in its queue, is told so under STARTED, and goes on",
   async () => {
-    await using stage = await openStage({ profiles: { waits: { program: untilToldTo } }, worker: quick });
+    const program = `${untilToldTo}; echo done >"$HPC_OUTPUT_DIR/\${SLURM_RESTART_COUNT:+again}.txt"`;
+    await using stage = await openStage({ profiles: { waits: { program, requeue: true } }, worker: quick });
     const id = stage.submit("waits");
     stage.start("run");
     await stage.untilStatus(id, "STARTED");
@@ -105,11 +112,14 @@ test(
     writeFileSync(show, "REQUEUED BeginTime\n");
     await untilSaid(stage, id, /^slurm_state=REQUEUED; reason=BeginTime; waited=/);
     rmSync(show);
+    const again = runAgain(join(stage.jobsDir, id));
     const running = () => said(stage, id, "STARTED").at(-1)?.detail ?? "";
     await stage.until("it is told to run again", () => running().startsWith("slurm_state=RUNNING"));
-    goOn(stage, id);
+    for (const work of ["work", "work.a1.1"]) writeFileSync(join(stage.jobsDir, id, work, "go-on"), "");
+    expect(await again.exited).toBe(0);
     await stage.untilStatus(id, "COMPLETED");
-    expect(stage.ledger()).toEqual([id]);
+    expect(stage.ledger()).toEqual([id, id]);
+    expect([...committed(stage, stage.job(id).outputArtifactId).keys()]).toEqual(["again.txt"]);
   },
   testMs,
 );
@@ -198,3 +208,25 @@ test(
 function polls(stage: Stage): number {
   return callsOf(stage.slurmDir, "squeue").length;
 }
+
+test(
+  "a job that waits in the queue for what can never clear is reported at once, and ended after the operator's patience",
+  async () => {
+    const worker = { never_runnable_patience: "1s", cancelled_wait_seconds: 0.5 };
+    await using stage = await openStage({ worker });
+    for (const [name, text] of [
+      ["hold", ""],
+      ["show", "PENDING PartitionTimeLimit\n"],
+    ] as const)
+      writeFileSync(join(stage.slurmDir, name), text);
+    const id = stage.submit("copy");
+    stage.start("run");
+    await untilSaid(stage, id, /^slurm_state=PENDING; reason=PartitionTimeLimit; it can never start so/);
+    const detail = await untilSaid(stage, id, /never_runnable_patience is over/);
+    expect(stage.job(id).status).toBe("FAILED");
+    expect(detail).toContain("who can act: the operator of this worker");
+    expect(callsOf(stage.slurmDir, "scancel").length).toBeGreaterThan(0);
+    expect(stage.ledger()).toEqual([]);
+  },
+  testMs,
+);
