@@ -4,10 +4,12 @@
  * entries are addressed as `/proc/self/fd/<n>/<name>`, which is what openat(2) does, and which no rename can bend.
  */
 import { constants } from "node:fs";
-import { type FileHandle, lstat, mkdir, open } from "node:fs/promises";
+import { chmod, type FileHandle, lstat, mkdir, open } from "node:fs/promises";
 import { errnoOf } from "../errors.ts";
 
 const asDirectory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** Linux's O_PATH, which node:fs does not name: a handle on a directory that may not be read. */
+const asPlace = 0o10000000 | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** Without O_NONBLOCK a FIFO named like an output would hang the open for ever, and a thread of the pool with it. */
 const asFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -22,6 +24,22 @@ export function entry(directory: FileHandle, name: string | Uint8Array): string 
 /** Opens the job directory itself: the way to it may hold links of the operator's, its last segment may not be one. */
 export function openDirectory(path: string | Buffer): Promise<FileHandle> {
   return open(path, asDirectory);
+}
+
+/**
+ * Gives a directory of ours back to us, whose mode may keep us out. chmod goes to the directory held, not to a name that may
+ * become a link. False: its mode does not keep us out, or it is not ours.
+ */
+export async function reopenToOwner(path: string | Buffer): Promise<boolean> {
+  const place = await open(path, asPlace);
+  try {
+    const { mode, uid } = await place.stat();
+    if ((mode & 0o700) === 0o700 || uid !== process.geteuid?.()) return false;
+    await chmod(`/proc/self/fd/${place.fd}`, 0o700);
+    return true;
+  } finally {
+    await place.close();
+  }
 }
 
 /** Lends `use` the directory at `segments` below `dir`; with `create`, missing ones are made (0700). */

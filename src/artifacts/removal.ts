@@ -2,16 +2,13 @@
  * Removes a job directory, and nothing else: links are unlinked and never followed, directories that the job made
  * unreadable are opened up first, and the owner file goes last, so that a removal that was cut short can be finished.
  */
-import { constants } from "node:fs";
-import { chmod, type FileHandle, lstat, open, readdir, rmdir, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, readdir, rmdir, unlink } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
 import { controlDirectory } from "./manifest.ts";
-import { entry, openDirectory } from "./no-follow.ts";
+import { entry, openDirectory, reopenToOwner } from "./no-follow.ts";
 import { describe, type Ownership, ownerFile, readOwner } from "./owner.ts";
 import type { Progress } from "./storage-fault.ts";
 
-/** Linux's O_PATH, which node:fs does not name: a handle on a directory that may not be read. */
-const asPlace = 0o10000000 | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** One open directory each; a job that nests deeper gets its directory removed by hand. */
 const maxRemovalDepth = 200;
 
@@ -113,7 +110,8 @@ async function removeBelow(
       continue;
     }
     if (depth >= maxRemovalDepth) throw tooDeep(name.toString());
-    const inner = await openWritable(path);
+    await reopenToOwner(path);
+    const inner = await openDirectory(path);
     try {
       await removeBelow(inner, depth + 1, new Set(), progress);
     } finally {
@@ -121,17 +119,6 @@ async function removeBelow(
     }
     await rmdir(path);
   }
-}
-
-/** Opens a directory whose mode may forbid it. chmod goes to the directory held, not to a name that may become a link. */
-async function openWritable(path: string | Buffer): Promise<FileHandle> {
-  const place = await open(path, asPlace);
-  try {
-    await chmod(`/proc/self/fd/${place.fd}`, 0o700);
-  } finally {
-    await place.close();
-  }
-  return openDirectory(path);
 }
 
 function notOurs(dir: string, ownership: Ownership): StorageError {

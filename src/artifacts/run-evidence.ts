@@ -5,12 +5,28 @@ import type { Receipts, RunRef } from "../job/run.ts";
 import type { JobFiles } from "./job-files.ts";
 import { controlDirectory } from "./manifest.ts";
 import { isGone } from "./missing.ts";
-import { entry, readSmallFile, withDirectory } from "./no-follow.ts";
+import { entry, readSmallFile, reopenToOwner, withDirectory } from "./no-follow.ts";
 import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
 import { spoiltCodes } from "./spoilt.ts";
 import { syncDirectory } from "./whole-file.ts";
 
 export async function receiptsOf(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
+  try {
+    return await readIn(run, warn);
+  } catch (error) {
+    // A job that has shut its directory must not stay for ever for that. A ticket that has run out looks alike, but for modes.
+    if (errnoOf(error) !== "EACCES" || !(await reopened(run.dir))) throw error;
+    warn("the job had shut its own directory: it is opened again");
+    return readIn(run, warn);
+  }
+}
+
+async function reopened(dir: string): Promise<boolean> {
+  const outer = await reopenToOwner(dir);
+  return (await reopenToOwner(`${dir}/${controlDirectory}`)) || outer;
+}
+
+async function readIn(run: RunRef, warn: (message: string) => void): Promise<Receipts> {
   const nothing = { restart: 0, lost: [] };
   if (await isGone(run.dir)) return { directory: false, ...nothing };
   try {

@@ -15,7 +15,7 @@ const chunkBytes = 64 * 1024;
 const lookEveryMs = 5;
 const files = createJobDirectory({ clock: systemClock, state, log: recordingLog([]) });
 
-const acts: Record<string, () => Promise<object>> = { stage, roundTrip, list, remove };
+const acts: Record<string, () => Promise<object>> = { stage, roundTrip, list, remove, receipts };
 try {
   const came = await acts[act ?? ""]?.();
   console.log(JSON.stringify({ ...came }));
@@ -65,6 +65,10 @@ async function list(): Promise<object> {
 async function remove(): Promise<object> {
   await files.remove(dir);
   return { removed: true };
+}
+
+function receipts(): Promise<object> {
+  return files.receipts({ jobId: "j1", attempt: "a1", name: "emx2-j1", dir, notBefore: 0 });
 }
 
 function row(): FileRow {

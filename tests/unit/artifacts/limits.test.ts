@@ -75,6 +75,14 @@ test("directories that the job closed to itself are opened, and removed", async 
   expect(existsSync(precious)).toBe(true);
 });
 
+test("a job that shut its directory to us is still seen to end: what it shut is opened again", async () => {
+  using w = workDirectory();
+  await w.files.create(w.dir, ownerOf());
+  symlinkSync("7", join(w.dir, ".emx2/lease.a1"));
+  for (const path of [join(w.dir, ".emx2"), w.dir]) chmodSync(path, 0o000);
+  expect(await child(asOwnerOnly, "receipts", w.dir)).toMatchObject({ directory: true, lease: "7" });
+});
+
 test.each([
   ["a file", "result.txt", 'output "result.txt" can not be uploaded: it can not be read (EACCES)'],
   ["a directory", "sub", 'output "sub" can not be uploaded: can not be opened (EACCES)'],
