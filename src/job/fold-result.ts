@@ -82,7 +82,8 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   Submit(job, effect, result, at) {
     if (job.run.stage !== "submitting") return job;
     const { before, ...run } = job.run;
-    if (result.is === "doubt") return { ...job, run: { ...run, doubt: true } };
+    // The fence counts from here: the clock may have been set between the intent of another life and now.
+    if (result.is === "doubt") return { ...job, run: { ...run, intentAt: at, doubt: true } };
     const written = { stage: "written", ref: effect.ref } as const;
     // Its script is gone: as with an input that can not be had, the job fails before anything was run.
     if (result.is === "refused") return { ...job, run: written, inputs: { stage: "failed", detail: result.cause } };

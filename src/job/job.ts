@@ -136,8 +136,8 @@ export type Run =
   /** The job directory holds script, arguments and environment; nothing was submitted yet. */
   | { readonly stage: "written"; readonly ref: RunRef }
   /**
-   * The intent to submit is on disk. `doubt`: sbatch's answer is not known, so that the run has to be looked for by name;
-   * `absentAt`: the last healthy answer that did not know it.
+   * The intent to submit is on disk, since `intentAt`. `doubt`: sbatch's answer is not known, so that the run has to be
+   * looked for by name, and `intentAt` is when that was found out; `absentAt`: the last healthy answer that did not know it.
    */
   | {
       readonly stage: "submitting";

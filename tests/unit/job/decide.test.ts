@@ -201,6 +201,15 @@ describe("a submission in doubt", () => {
     expect(kinds(decided([...lostSubmit, absentAt(fence)], fence))).toBe("Submit");
   });
 
+  test("counts its fence from when the doubt arose, whatever the clock was set to since the intent", () => {
+    const nextLife = intentAt + 86_400_000;
+    const recovered: Step = { ...ended({ kind: "Submit", ref }, doubt), at: nextLife };
+    const steps = [...toTracked.slice(0, -1), recovered];
+    const absent = (at: number) => decided([...steps, absentAt(at)], at);
+    expect(kinds(absent(nextLife + policy.fenceMs - 1))).toBe("FindRun");
+    expect(kinds(absent(nextLife + policy.fenceMs))).toBe("Submit");
+  });
+
   test("is repeated with the same attempt", () => {
     expect(decided([...lostSubmit, absentAt(fence)], fence).start).toEqual([{ kind: "Submit", ref }]);
   });
