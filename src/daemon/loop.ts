@@ -6,16 +6,18 @@
 import type { Clock } from "../clock.ts";
 
 export interface Loop {
+  /** Read after each tick: it may change. */
   readonly intervalMs: number;
   tick(signal: AbortSignal): Promise<void>;
 }
 
-const jitter = 0.1;
+/** A pause is shorter or longer by at most this part of it. */
+export const loopJitter = 0.1;
 
 export async function runLoop(loop: Loop, clock: Clock, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await loop.tick(signal);
-    const pauseMs = loop.intervalMs * (1 - jitter + 2 * jitter * clock.random());
+    const pauseMs = loop.intervalMs * (1 - loopJitter + 2 * loopJitter * clock.random());
     if (!signal.aborted) await clock.sleep(pauseMs, signal).catch(onAbort(signal));
   }
 }

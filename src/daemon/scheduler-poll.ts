@@ -1,7 +1,7 @@
 /**
  * The scheduler poll: one question a cycle about all runs, whatever their number, and none while nothing is tracked. What
  * comes back, together with the receipts in the job directories, becomes events; a failed query says nothing about any run
- * and only stops what would ask the scheduler for more.
+ * and only stops what would ask the scheduler for more. How soon it is asked again: `breaker.ts`.
  */
 import type { JobFiles } from "../artifacts/job-files.ts";
 import type { Clock } from "../clock.ts";
@@ -11,12 +11,15 @@ import type { BackendName } from "../job/profile.ts";
 import type { JobId, Receipts, RunRef, SchedulerRow } from "../job/run.ts";
 import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import { type Breaker, createBreaker } from "./breaker.ts";
 import type { Engine } from "./engine.ts";
 import type { Loop } from "./loop.ts";
 import { isNews } from "./news.ts";
+import { createStrayHunt } from "./strays.ts";
+import { createUnknownStates } from "./unknown-states.ts";
 
 export interface SchedulerPollParts {
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "jobs" | "isSchedulerUp" | "setSchedulerUp" | "observe">;
   readonly clock: Clock;
   readonly files: JobFiles;
   readonly log: Log;
@@ -28,22 +31,36 @@ export interface SchedulerPollParts {
 const looksAtOnce = 8;
 
 export function createSchedulerPoll(parts: SchedulerPollParts): Loop {
-  /** Queries in a row that failed, by backend. */
-  const failures = new Map<BackendName, number>();
-  const storage = storageTeller(parts.log);
+  const { clock, log, engine } = parts;
+  const breakers = new Map<BackendName, Breaker>();
+  const breakerOf = (backend: BackendName) => {
+    const breaker = breakers.get(backend) ?? createBreaker(clock, parts.intervalMs);
+    breakers.set(backend, breaker);
+    return breaker;
+  };
+  const memory = {
+    storage: storageTeller(log),
+    tellUnknown: createUnknownStates(clock, log),
+    huntStrays: createStrayHunt(clock, log),
+  };
   return {
-    intervalMs: parts.intervalMs,
+    get intervalMs() {
+      const pauses = [...runsByBackend(engine).keys()].map((backend) => breakerOf(backend).pauseMs);
+      return pauses.length === 0 ? parts.intervalMs : Math.min(...pauses);
+    },
     async tick(signal) {
-      for (const [backend, runs] of runsByBackend(parts.engine)) {
-        await storage.look(undefined, () => observe({ ...parts, failures, storage }, backend, runs, signal));
+      for (const [backend, runs] of runsByBackend(engine)) {
+        const breaker = breakerOf(backend);
+        if (!breaker.isDue()) continue;
+        await memory.storage.look(undefined, () => observe({ ...parts, ...memory, breaker }, backend, runs, signal));
       }
-      storage.forgetOthers(parts.engine.jobs);
+      memory.storage.forgetOthers(engine.jobs);
     },
   };
 }
 
 /** Runs to ask about: those that are tracked and, while the scheduler is down, those that wait for it. */
-function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
+function runsByBackend(engine: SchedulerPollParts["engine"]): Map<BackendName, RunRef[]> {
   const byBackend = new Map<BackendName, RunRef[]>();
   for (const { run, backend } of engine.jobs.values()) {
     const waits = !engine.isSchedulerUp(backend) && (run.stage === "written" || run.stage === "submitting");
@@ -56,8 +73,10 @@ function runsByBackend(engine: Engine): Map<BackendName, RunRef[]> {
 }
 
 interface Memory {
-  readonly failures: Map<BackendName, number>;
+  readonly breaker: Breaker;
   readonly storage: StorageTeller;
+  readonly tellUnknown: ReturnType<typeof createUnknownStates>;
+  readonly huntStrays: ReturnType<typeof createStrayHunt>;
 }
 
 async function observe(
@@ -66,24 +85,36 @@ async function observe(
   runs: RunRef[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { engine, log } = parts;
-  const answer = await parts.schedulerOf(backend).states(runs, signal);
+  const { engine, log, breaker, clock } = parts;
+  const scheduler = parts.schedulerOf(backend);
+  const askedAt = clock.mono();
+  const answer = await scheduler.states(runs, signal);
   if (signal.aborted) return;
   if (answer.is === "unavailable") {
-    const failures = (parts.failures.get(backend) ?? 0) + 1;
-    parts.failures.set(backend, failures);
-    if (isNews(failures)) {
-      const fields = { backend, runs: runs.length, failures, cause: answer.cause };
-      log.warn("the scheduler does not answer: its jobs go on, and nothing is submitted, ended or concluded", fields);
-    }
+    breaker.failed();
+    tellFailure(parts, backend, runs.length, answer.cause);
     engine.setSchedulerUp(backend, false);
     return;
   }
-  if (parts.failures.delete(backend)) log.info("the scheduler answers again", { backend });
+  const { slowDown, live } = answer;
+  if (breaker.answered(clock.mono() - askedAt, slowDown !== undefined))
+    log.info("the scheduler answers again", { backend });
+  if (slowDown !== undefined) log.debug("the scheduler is asked too often", { backend, cause: slowDown });
   engine.setSchedulerUp(backend, true);
+  parts.tellUnknown(answer.rows);
   for (let from = 0; from < runs.length && !signal.aborted; from += looksAtOnce) {
     await Promise.all(runs.slice(from, from + looksAtOnce).map((run) => observeRun(parts, run, answer.rows)));
   }
+  // After the looks: they tell which run has the lease.
+  const jobs = [...engine.jobs.values()].filter((job) => job.backend === backend);
+  if (live) await parts.huntStrays(jobs, live, scheduler, signal);
+}
+
+function tellFailure({ log, breaker }: SchedulerPollParts & Memory, backend: BackendName, runs: number, cause: string) {
+  const { failures, pauseMs } = breaker;
+  const fields = { backend, runs, failures, nextTryS: Math.round(pauseMs / 1_000), cause };
+  if (!isNews(failures)) log.debug("the scheduler still does not answer", fields);
+  else log.warn("the scheduler does not answer: its jobs go on, and nothing is submitted, ended or concluded", fields);
 }
 
 async function observeRun(

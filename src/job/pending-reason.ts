@@ -4,13 +4,14 @@
  * (Priority, Resources, limits on how much runs at once, holds, nodes that are down) pass by themselves.
  */
 
-/** As squeue's `%r` prints them. Source: job_reason_string of Slurm 22.05 to 24.11. */
+/** As squeue's `%r` prints them. Source: job_reason_string of Slurm 22.05 to 26.05. */
 const never: ReadonlySet<string> = new Set([
   "AccountNotAllowed",
   "BadConstraints",
   "DependencyNeverSatisfied",
   "InvalidAccount",
   "InvalidQOS",
+  "MaxMemPerLimit",
   "PartitionConfig",
   "PartitionNodeLimit",
   "PartitionTimeLimit",
@@ -19,7 +20,7 @@ const never: ReadonlySet<string> = new Set([
 ]);
 
 /** Limits on one job alone: `AssocMaxWallDurationPerJobLimit`, `QOSMaxCpuPerJobLimit`, `QOSMinMemory`. */
-const limitOnOneJob = /^(Assoc|QOS)(Max\w+PerJob(Limit)?|MaxWallDurationPerJobLimit|Min\w+)$/;
+const limitOnOneJob = /^(Assoc|QOS)(Max\w+Per(Job|Node)(Limit)?|Min\w+)$/;
 
 export function neverRunnable(reason: string | undefined): boolean {
   return reason !== undefined && (never.has(reason) || limitOnOneJob.test(reason));

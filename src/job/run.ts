@@ -28,13 +28,16 @@ export function runName(jobId: JobId): string {
 }
 
 /**
- * Slurm's base states (squeue's long names), plus one of ours: `UNKNOWN` for a word that no table knows. Source: squeue and sacct of Slurm 22.05, 24.11 and 26.05.
+ * Slurm's states (squeue's long names), plus one of ours: `UNKNOWN` for a word that no table knows. Source: squeue and sacct
+ * of Slurm 22.05, 24.11 and 26.05, and the states' names in slurm_protocol_defs.c (EXPEDITING since 25.11).
  */
 export const slurmStates = [
   "PENDING",
   "CONFIGURING",
+  "POWER_UP_NODE",
   "RUNNING",
   "COMPLETING",
+  "EXPEDITING",
   "STAGE_OUT",
   "SIGNALING",
   "SUSPENDED",
@@ -45,6 +48,8 @@ export const slurmStates = [
   "REQUEUE_HOLD",
   "RESV_DEL_HOLD",
   "SPECIAL_EXIT",
+  "LAUNCH_FAILED",
+  "RECONFIG_FAIL",
   "COMPLETED",
   "FAILED",
   "TIMEOUT",
@@ -65,11 +70,14 @@ export type Phase = "pending" | "running" | "ending" | "ended" | "unknown";
 export const phaseOf: Readonly<Record<SlurmState, Phase>> = {
   PENDING: "pending",
   CONFIGURING: "pending",
+  POWER_UP_NODE: "pending",
   REQUEUED: "pending",
   REQUEUE_FED: "pending",
   REQUEUE_HOLD: "pending",
   RESV_DEL_HOLD: "pending",
   SPECIAL_EXIT: "pending",
+  LAUNCH_FAILED: "pending",
+  RECONFIG_FAIL: "pending",
   RUNNING: "running",
   SIGNALING: "running",
   SUSPENDED: "running",
@@ -77,6 +85,7 @@ export const phaseOf: Readonly<Record<SlurmState, Phase>> = {
   RESIZING: "running",
   STAGE_OUT: "ending",
   COMPLETING: "ending",
+  EXPEDITING: "ending",
   COMPLETED: "ended",
   FAILED: "ended",
   TIMEOUT: "ended",
@@ -86,7 +95,8 @@ export const phaseOf: Readonly<Record<SlurmState, Phase>> = {
   BOOT_FAIL: "ended",
   DEADLINE: "ended",
   PREEMPTED: "ended",
-  REVOKED: "ended",
+  // In a federation another cluster runs it: its receipts tell the end, on storage that both share.
+  REVOKED: "ending",
   UNKNOWN: "unknown",
 };
 
@@ -117,7 +127,14 @@ export interface SchedulerRow {
  * `unavailable` and says nothing about any run.
  */
 export type StatesAnswer =
-  | { readonly is: "answered"; readonly rows: ReadonlyMap<JobId, SchedulerRow | null> }
+  | {
+      readonly is: "answered";
+      readonly rows: ReadonlyMap<JobId, SchedulerRow | null>;
+      /** All that waits or runs under our names, asked for or not, by name: a submission in doubt may have had a twin. */
+      readonly live?: ReadonlyMap<string, readonly SchedulerRow[]>;
+      /** It has answered, and said that it is asked too often. */
+      readonly slowDown?: string;
+    }
   | { readonly is: "unavailable"; readonly cause: string };
 
 /** The receipts of one attempt in `<job dir>/.emx2/`, of the newest run (restart count) that took the lease. */

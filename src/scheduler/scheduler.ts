@@ -15,8 +15,11 @@ export interface Scheduler {
   find(run: RunRef, signal: AbortSignal): Promise<FindAnswer>;
   /** The states of all these runs, with one query for those that the scheduler's queue still knows. */
   states(runs: readonly RunRef[], signal: AbortSignal): Promise<StatesAnswer>;
-  /** Asks for the run's end. Ending something that has ended is no fault. */
-  cancel(run: RunRef, signal: AbortSignal): Promise<CancelAnswer>;
+  /**
+   * Asks for the end of every submission of the run's name, or of these `ids` among them. Ending something that has ended is
+   * no fault.
+   */
+  cancel(run: RunRef, signal: AbortSignal, ids?: readonly string[]): Promise<CancelAnswer>;
   /** How long after an intent a submission may still turn up, in milliseconds (see design: fence). */
   readonly fenceMs: number;
 }
@@ -24,10 +27,13 @@ export interface Scheduler {
 export type SubmitAnswer =
   | { readonly is: "submitted"; readonly schedulerId: string }
   | { readonly is: "refused"; readonly cause: string }
-  /** This submission has to wait (a limit on how many, a closed partition); others may go on. */
-  | { readonly is: "busy"; readonly cause: string }
+  /** It takes no more for now: a limit on how many, a closed partition. */
+  | { readonly is: "busy"; readonly cause: string; readonly full: Full }
   | { readonly is: "unavailable"; readonly cause: string }
-  | { readonly is: "doubt"; readonly cause: string };
+  | { readonly is: "doubt"; readonly cause: string; readonly full?: Full };
+
+/** What else has to wait: submissions with the same options, or all. */
+export type Full = "profile" | "everything";
 
 export type FindAnswer =
   | { readonly is: "found"; readonly schedulerId: string }

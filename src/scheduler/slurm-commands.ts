@@ -38,8 +38,9 @@ export interface CommandOptions {
   readonly queryMs: number;
 }
 
+/** `slowDown`: it was answered, and its limit on requests was reached meanwhile. */
 export type RowsAnswer =
-  | { readonly is: "answered"; readonly rows: readonly QueueRow[] }
+  | { readonly is: "answered"; readonly rows: readonly QueueRow[]; readonly slowDown?: string }
   | { readonly is: "unavailable"; readonly cause: string };
 
 export interface SlurmCommands {
@@ -47,7 +48,8 @@ export interface SlurmCommands {
   queue(signal: AbortSignal): Promise<RowsAnswer>;
   /** Without accounting the answer is known: no rows. */
   accounting(runs: readonly RunRef[], signal: AbortSignal): Promise<RowsAnswer>;
-  cancel(name: string, signal: AbortSignal): Promise<CancelAnswer>;
+  /** With `ids` those of the name alone. */
+  cancel(name: string, ids: readonly string[] | undefined, signal: AbortSignal): Promise<CancelAnswer>;
 }
 
 /** From sbatch's TERM to its KILL. */
@@ -90,8 +92,8 @@ export function createCommands(options: CommandOptions): SlurmCommands {
       return { is: "answered", rows };
     },
 
-    async cancel(name, signal) {
-      const completed = await query(scancelArgv(user, name), signal);
+    async cancel(name, ids, signal) {
+      const completed = await query(scancelArgv(user, name, ids), signal);
       // Of a job that ends between scancel's look and its request it says so, and exits 1.
       const over = /Invalid job id specified|already completing or completed/.test(completed.stderr);
       return succeeded(completed) || over ? { is: "asked" } : failed(completed);
@@ -113,7 +115,10 @@ async function sbatch(
 function rowsOf(source: "squeue" | "sacct", completed: Completed): RowsAnswer {
   if (!succeeded(completed)) return failed(completed);
   try {
-    return { is: "answered", rows: parseRows(source, completed.stdout, completed.argv) };
+    const rows = parseRows(source, completed.stdout, completed.argv);
+    // The client waits and asks again by itself: mostly it shows in the time that a query takes.
+    const slowDown = /^.*\brate.?limit.*$/im.exec(completed.stderr)?.[0].slice(0, 200);
+    return { is: "answered", rows, ...(slowDown === undefined ? {} : { slowDown }) };
   } catch (error) {
     if (error instanceof SchedulerOutputError) return { is: "unavailable", cause: error.message };
     throw error;

@@ -128,11 +128,11 @@ export function sacctArgv(
 }
 
 /**
- * Every submission of the job, also one whose id never came back. An id would narrow it down to one, and may be another
- * job's after a controller's crash.
+ * Every submission of the job, also one whose id never came back; with ids those of them alone. scancel takes one name, and
+ * ends what user, name and ids agree on (22.05): an id alone may be another job's after a controller's crash.
  */
-export function scancelArgv(user: string, name: string): string[] {
-  return ["scancel", `--user=${user}`, `--name=${name}`];
+export function scancelArgv(user: string, name: string, ids: readonly string[] = []): string[] {
+  return ["scancel", `--user=${user}`, `--name=${name}`, ...ids];
 }
 
 /**

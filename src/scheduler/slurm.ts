@@ -1,12 +1,15 @@
 /**
  * Slurm by its commands. A row counts as a run's by name, user and id together: ids are handed out twice after a
- * controller's crash, and fresh rows of sacct carry other names and users for up to 90 s.
+ * controller's crash, and fresh rows of sacct carry other names and users for up to 90 s. Whoever asks at the same time
+ * shares one squeue and one sacct.
  */
 import type { Clock } from "../clock.ts";
-import { phaseOf, type RunRef, type SchedulerRow, type StatesAnswer } from "../job/run.ts";
+import { type JobId, phaseOf, type RunRef, type SchedulerRow, type StatesAnswer } from "../job/run.ts";
+import { createEndDetails, type EndDetails } from "./end-details.ts";
 import { foreignIds, leaseOf } from "./lease.ts";
 import type { FindAnswer, Scheduler } from "./scheduler.ts";
-import { type CommandOptions, createCommands, killAfterS, type SlurmCommands } from "./slurm-commands.ts";
+import { sharedQuery, type Unavailable } from "./shared-query.ts";
+import { type CommandOptions, createCommands, killAfterS, type RowsAnswer } from "./slurm-commands.ts";
 import { type QueueRow, unwritableLogs } from "./slurm-format.ts";
 
 export interface SlurmOptions extends Omit<CommandOptions, "submitMs" | "queryMs"> {
@@ -29,7 +32,12 @@ export function createSlurm({ limits: given, ...options }: SlurmOptions): Schedu
   const { clock, user } = options;
   const limits = { ...usualLimits, ...given };
   const commands = createCommands({ ...options, submitMs: limits.submitMs, queryMs: limits.queryMs });
-  const site = { clock, user, commands };
+  const site = {
+    clock,
+    queue: sharedQuery(clock, async (_, signal) => oursIn(await commands.queue(signal), user)),
+    accounting: sharedQuery(clock, async (runs, signal) => oursIn(await commands.accounting(runs, signal), user)),
+    ends: createEndDetails(clock),
+  };
   const delayMs = limits.submitMs + killAfterS * 1_000 + limits.messageMs + limits.accountingLagMs;
   return {
     fenceMs: Math.max(shortestFenceMs, delayMs),
@@ -39,24 +47,43 @@ export function createSlurm({ limits: given, ...options }: SlurmOptions): Schedu
     },
     find: (run, signal) => find(site, run, signal),
     states: (runs, signal) => states(site, runs, signal),
-    cancel: (run, signal) => commands.cancel(run.name, signal),
+    cancel: (run, signal, ids) => commands.cancel(run.name, ids, signal),
   };
 }
 
 interface Site {
   readonly clock: Clock;
-  readonly user: string;
-  readonly commands: SlurmCommands;
+  readonly queue: Ask;
+  readonly accounting: Ask;
+  readonly ends: EndDetails;
+}
+
+type Ask = (runs: readonly RunRef[], signal: AbortSignal) => Promise<Ours | Unavailable>;
+
+/** Our user's rows under our names, by name. */
+interface Ours {
+  readonly is: "answered";
+  readonly rows: ReadonlyMap<string, readonly QueueRow[]>;
+  readonly slowDown?: string;
+}
+
+/** No row is ours that is a task of an array or a part of a heterogeneous job: neither is ever submitted here. */
+function oursIn(answer: RowsAnswer, user: string): Ours | Unavailable {
+  if (answer.is === "unavailable") return answer;
+  const ours = answer.rows.filter((row) => row.user === user && /^\d+$/.test(row.schedulerId));
+  const { slowDown } = answer;
+  const rows = Map.groupBy(ours, ({ name }) => name);
+  return { is: "answered", rows, ...(slowDown === undefined ? {} : { slowDown }) };
 }
 
 async function find(site: Site, run: RunRef, signal: AbortSignal): Promise<FindAnswer> {
   const holder = await leaseOf(run, site.clock);
   if (holder !== undefined) return { is: "found", schedulerId: holder };
   const { schedulerId: _, ...byName } = run;
-  for (const ask of [site.commands.queue, (stop: AbortSignal) => site.commands.accounting([byName], stop)]) {
-    const answer = await ask(signal);
+  for (const ask of [site.queue, site.accounting]) {
+    const answer = await ask([byName], signal);
     if (answer.is === "unavailable") return answer;
-    const row = await rowOf(site, byName, answer.rows);
+    const row = await rowOf(site, byName, answer);
     if (row) return { is: "found", schedulerId: row.schedulerId };
   }
   return { is: "absent" };
@@ -67,64 +94,73 @@ async function find(site: Site, run: RunRef, signal: AbortSignal): Promise<FindA
  * an end that was none of the program's own sacct alone tells exit code, signal and who cancelled it.
  */
 async function states(site: Site, runs: readonly RunRef[], signal: AbortSignal): Promise<StatesAnswer> {
-  const rows = new Map<string, SchedulerRow | null>();
-  if (runs.length === 0) return { is: "answered", rows };
-  const queued = await site.commands.queue(signal);
+  const { ends } = site;
+  ends.forgetOthers(runs);
+  if (runs.length === 0) return { is: "answered", rows: new Map() };
+  const queued = await site.queue([], signal);
   if (queued.is === "unavailable") return queued;
-  const left: RunRef[] = [];
+  const inQueue = await rowsOf(site, runs, queued);
+  const left = runs.filter((run) => {
+    const row = inQueue.get(run.jobId);
+    return row === undefined || ends.areWanted(run, row);
+  });
+  const accounted = left.length === 0 ? undefined : await site.accounting(left, signal);
+  const inAccounting = accounted?.is === "answered" ? await rowsOf(site, left, accounted) : undefined;
+
+  const rows = new Map<JobId, SchedulerRow | null>();
   for (const run of runs) {
-    const row = await rowOf(site, run, queued.rows);
+    const [queuedRow, accountedRow] = [inQueue.get(run.jobId), inAccounting?.get(run.jobId)];
+    if (queuedRow) rows.set(run.jobId, ends.added(run, queuedRow, accountedRow));
+    else if (inAccounting) rows.set(run.jobId, accountedRow ?? null);
+  }
+  const { slowDown } = queued;
+  return { is: "answered", rows, live: liveOf(queued), ...(slowDown === undefined ? {} : { slowDown }) };
+}
+
+async function rowsOf(site: Site, runs: readonly RunRef[], ours: Ours): Promise<Map<JobId, SchedulerRow>> {
+  const rows = new Map<JobId, SchedulerRow>();
+  for (const run of runs) {
+    const row = await rowOf(site, run, ours);
     if (row) rows.set(run.jobId, row);
-    if (row === undefined || endedBadly(row)) left.push(run);
   }
-  const accounted = await site.commands.accounting(left, signal);
-  if (accounted.is === "unavailable") return { is: "answered", rows };
-  for (const run of left) {
-    const row = await rowOf(site, run, accounted.rows);
-    const inQueue = rows.get(run.jobId);
-    rows.set(run.jobId, inQueue ? { ...inQueue, ...endOf(row, inQueue) } : (row ?? null));
-  }
-  return { is: "answered", rows };
+  return rows;
 }
 
-/**
- * The run's row. While its id is not known: one submitted since the intent that is nobody else's, a live one before an
- * ended one, the newest first.
- */
-async function rowOf({ user, clock }: Site, run: RunRef, rows: readonly QueueRow[]): Promise<SchedulerRow | undefined> {
-  const named = rows.filter((row) => row.name === run.name && row.user === user);
-  const candidates =
-    run.schedulerId === undefined
-      ? (await eligible(run, named, clock)).sort(
-          (a, b) => liveFirst(a) - liveFirst(b) || Number(b.schedulerId) - Number(a.schedulerId),
-        )
-      : named.filter((row) => row.schedulerId === run.schedulerId);
-  const found = candidates[0];
-  if (found === undefined) return undefined;
-  const { user: _user, ...row } = found;
-  return row;
+/** The run's row. While its id is not known: a live one before an ended one, the newest first. */
+async function rowOf({ clock }: Site, run: RunRef, { rows }: Ours): Promise<SchedulerRow | undefined> {
+  const named = rows.get(run.name) ?? [];
+  if (run.schedulerId !== undefined) return plain(named.find((row) => row.schedulerId === run.schedulerId));
+  const candidates = await eligible(run, named, clock);
+  return plain(
+    candidates.sort((a, b) => liveFirst(a) - liveFirst(b) || Number(b.schedulerId) - Number(a.schedulerId))[0],
+  );
 }
 
-async function eligible(run: RunRef, rows: QueueRow[], clock: Clock): Promise<QueueRow[]> {
+/** Submitted since the intent, and nobody else's. A requeue makes the time of submission later, never earlier. */
+async function eligible(run: RunRef, rows: readonly QueueRow[], clock: Clock): Promise<QueueRow[]> {
   if (rows.length === 0) return [];
   const foreign = await foreignIds(run, clock);
   const earliestS = run.notBefore / 1_000 - clockSkewS;
   return rows.filter((row) => !foreign.has(row.schedulerId) && (row.submittedAt ?? earliestS) >= earliestS);
 }
 
-function endedBadly({ state }: SchedulerRow): boolean {
-  return phaseOf[state] === "ended" && state !== "COMPLETED";
+function liveOf({ rows }: Ours): Map<string, SchedulerRow[]> {
+  const live = new Map<string, SchedulerRow[]>();
+  for (const [name, named] of rows) {
+    const going = named.filter(({ state }) => phaseOf[state] === "pending" || phaseOf[state] === "running");
+    if (going.length > 0)
+      live.set(
+        name,
+        going.flatMap((row) => plain(row) ?? []),
+      );
+  }
+  return live;
 }
 
-/** What accounting adds to the queue's row. It can be behind, and then has nothing to say of the end. */
-function endOf(accounted: SchedulerRow | undefined, { state }: SchedulerRow): Partial<SchedulerRow> {
-  if (accounted?.state !== state) return {};
-  const { exitCode, signal, cancelledBy } = accounted;
-  return {
-    ...(exitCode === undefined ? {} : { exitCode }),
-    ...(signal === undefined ? {} : { signal }),
-    ...(cancelledBy === undefined ? {} : { cancelledBy }),
-  };
+function plain(row: QueueRow | undefined): SchedulerRow | undefined {
+  if (row === undefined) return undefined;
+  const { user: _, ...rest } = row;
+  return rest;
 }
 
 function liveFirst(row: QueueRow): number {

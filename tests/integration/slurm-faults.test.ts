@@ -76,7 +76,8 @@ for (const [name, fault, text] of queries) {
       stage.start("run");
       for (const id of ids) await stage.untilStatus(id, "STARTED");
       const mend = breaks(stage, fault, text);
-      await called(stage, "squeue", 10);
+      // Each pause is longer than the one before.
+      await called(stage, "squeue", 6);
       expect(ids.map((id) => stage.job(id).status)).not.toContain("FAILED");
       mend();
       await expectRunOnce(stage, ids);

@@ -143,7 +143,7 @@ describe("states", () => {
     known(1, "emx2-j9");
     known(2, "emx2-j2", { owner: "root" });
     const rows = new Map([...[first, second].map((ref) => [ref.jobId, null] as const)]);
-    expect(await scheduler.states([first, second], never)).toEqual({ is: "answered", rows });
+    expect(await scheduler.states([first, second], never)).toMatchObject({ is: "answered", rows });
   });
 
   test("a failed or unreadable squeue says nothing", async () => {
@@ -169,7 +169,8 @@ describe("states", () => {
     fault("fail-sacct", "1\nsacct: error: Problem talking to the database: Connection refused\n");
     const answer = await scheduler.states([alive, gone], never);
     expect(answer.is === "answered" && [...answer.rows.keys()]).toEqual(["j1"]);
-    expect(await scheduler.states([gone], never)).toEqual({ is: "answered", rows: new Map() });
+    const unknown = await scheduler.states([gone], never);
+    expect(unknown.is === "answered" && unknown.rows.size).toBe(0);
     expect((await scheduler.find(gone, never)).is).toBe("unavailable");
   });
 
@@ -177,7 +178,8 @@ describe("states", () => {
     const scheduler = slurm();
     const ref = run("j1");
     fault("fail-sacct", "1\nSlurm accounting storage is disabled\n");
-    expect(await scheduler.states([ref], never)).toEqual({ is: "answered", rows: new Map([["j1", null]]) });
+    const rows = new Map([["j1", null]]);
+    expect(await scheduler.states([ref], never)).toEqual({ is: "answered", rows, live: new Map() });
     expect(await scheduler.find(ref, never)).toEqual({ is: "absent" });
   });
 });
@@ -226,6 +228,18 @@ test("a cancel ends every submission of the job, and no other's", async () => {
   expect(await scheduler.cancel(ref, never)).toEqual({ is: "asked" });
   const asked = readdirSync(join(fake, "jobs")).filter((name) => name.endsWith(".cancel"));
   expect(asked.sort()).toEqual(["1.cancel", "2.cancel"]);
+});
+
+test("a cancel of some ids ends those of the run's name and user alone", async () => {
+  const scheduler = slurm();
+  const ref = run("j1", { schedulerId: "1" });
+  known(1, ref.name);
+  known(2, ref.name);
+  known(3, "emx2-j11");
+  known(4, ref.name, { owner: "ann" });
+  await scheduler.cancel(ref, never, ["2", "3", "4"]);
+  const asked = readdirSync(join(fake, "jobs")).filter((name) => name.endsWith(".cancel"));
+  expect(asked).toEqual(["2.cancel"]);
 });
 
 test("a cancel that Slurm did not take is to be asked again", async () => {
