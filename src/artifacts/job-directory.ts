@@ -10,11 +10,12 @@ import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { Log } from "../log.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
+import { findJobDirectory, unreceiptedMark } from "./found.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
 import { createLateness, createWhileThere, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
-import { takeOwnership } from "./owner.ts";
+import { replaceOwner, takeOwnership } from "./owner.ts";
 import { checkArtifactPath } from "./path.ts";
 import { keepLogs, makeOutputBase } from "./posix-output.ts";
 import { readProgress } from "./progress.ts";
@@ -55,6 +56,8 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     onDisk(act, dir, () => answeredWithin(clock, stepTimeoutMs, dir, work));
   return {
     create: (dir, owner) => short("make", dir, () => create(dir, owner)),
+    find: (dir, uid) => short("look at", dir, () => findJobDirectory(dir, uid)),
+    takeOver: (dir, owner, found) => short("take over", dir, () => takeOver(dir, owner, found === "bare")),
     writeControl: (dir, files) =>
       short("write to", dir, () => whileThere(dir, controlDirectory, () => writeControl(dir, files))),
     readControl: (dir, name) =>
@@ -141,6 +144,13 @@ async function create(dir: string, owner: Owner): ReturnType<JobFiles["create"]>
     for (const part of ["input", "output", "work", "scratch"]) await makeDirectory(entry(root, part));
     return { is: "ours" };
   });
+}
+
+async function takeOver(dir: string, owner: Owner, isBare: boolean): ReturnType<JobFiles["takeOver"]> {
+  await withDirectory(dir, [], (root) => makeDirectory(entry(root, controlDirectory)));
+  if (isBare) await writeControl(dir, [{ name: unreceiptedMark, content: "" }]);
+  const other = await withDirectory(dir, [controlDirectory], (control) => replaceOwner(control, owner));
+  return other === null ? { is: "ours" } : { is: "foreign", owner: other };
 }
 
 /** True if it was made, false if it was there. */

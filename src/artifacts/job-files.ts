@@ -8,6 +8,7 @@ import type { FileRow } from "../job/effect.ts";
 import type { LeftOut, Progress } from "../job/job.ts";
 import type { Receipts, RunRef } from "../job/run.ts";
 import type { InputSource } from "../job/script.ts";
+import type { Found } from "./found.ts";
 import type { Place } from "./manifest.ts";
 import type { PosixRoots } from "./posix-roots.ts";
 import type { FoundSource, HashedSource, Placing } from "./source.ts";
@@ -20,6 +21,17 @@ export interface JobFiles {
   create(
     dir: string,
     owner: Owner,
+  ): Promise<{ readonly is: "ours" } | { readonly is: "foreign"; readonly owner: string }>;
+  /** What the directory says of itself, to a daemon whose journal does not know it. `uid`: whose it has to be. */
+  find(dir: string, uid: number): Promise<Found>;
+  /**
+   * Makes it `owner`'s, whoever's it was: the caller knows that nobody else takes care of it. `found`: as it was; a bare one
+   * is marked, so that whoever finds it later knows whose run may be in it.
+   */
+  takeOver(
+    dir: string,
+    owner: Owner,
+    found: Exclude<Found["is"], "nothing" | "stranger">,
   ): Promise<{ readonly is: "ours" } | { readonly is: "foreign"; readonly owner: string }>;
   /** Writes files of ours below `.emx2/`, whole or not at all, fsynced; `mode` 0600 unless executable. */
   writeControl(dir: string, files: readonly ControlFile[]): Promise<void>;

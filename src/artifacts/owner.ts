@@ -43,6 +43,13 @@ export async function takeOwnership(control: FileHandle, owner: Owner, free: boo
   return null;
 }
 
+/** Takes it from an owner that is no more. Not null: somebody else was doing the same and was later: it is theirs. */
+export async function replaceOwner(control: FileHandle, owner: Owner): Promise<string | null> {
+  await replace(control, owner);
+  const holder = await readOwner(control);
+  return holder.is === "state" && holder.owner.state === owner.state ? null : describe(holder);
+}
+
 export function describe(ownership: Ownership): string {
   switch (ownership.is) {
     case "nobody":

@@ -64,7 +64,7 @@ async function linkUnlessThere(directory: FileHandle, name: string, target: stri
 }
 
 /** null: there is no such symbolic link. */
-async function linkTarget(directory: FileHandle, name: string): Promise<string | null> {
+export async function linkTarget(directory: FileHandle, name: string): Promise<string | null> {
   try {
     return await readlink(entry(directory, name));
   } catch (error) {

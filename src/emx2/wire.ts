@@ -26,6 +26,7 @@ const jobSchema = v.object({
   profile: optionalText,
   status: v.picklist(jobStatuses),
   worker_id: optionalText,
+  slurm_job_id: v.fallback(optionalText, null),
   submit_user: optionalText,
   timeout_seconds: v.fallback(optional(count), null),
   inputs: v.optional(v.unknown()),
@@ -51,6 +52,7 @@ function toJob(text: string, job: v.InferOutput<typeof jobSchema>): ServerJob {
     status: job.status,
     workerId: job.worker_id,
     submitUser: job.submit_user,
+    ...(job.slurm_job_id === null ? {} : { slurmJobId: job.slurm_job_id }),
     timeoutSeconds: job.timeout_seconds,
     ...readRequest(text, job.inputs),
   };

@@ -60,6 +60,24 @@ describe.each([
     });
   });
 
+  test("says of itself how far its job had come, and is another state's once that has taken it over", async () => {
+    using w = world();
+    const { uid } = ownerOf();
+    expect(await w.files.find(w.dir, uid)).toEqual({ is: "nothing" });
+    await w.files.create(w.dir, ownerOf());
+    const made = { is: "directory", ownership: { is: "state", owner: ownerOf() }, scripted: false, unreceipted: false };
+    expect(await w.files.find(w.dir, uid)).toMatchObject(made);
+    w.files.put(w.dir, ".emx2/parameters.json", "{}");
+    w.files.put(w.dir, ".emx2/output-base", "/nfs/out\n");
+    w.files.symlink(w.dir, ".emx2/lease.a1", "42");
+    const run = { scripted: true, lease: { attempt: "a1", schedulerId: "42" }, outputBase: "/nfs/out" };
+    expect(await w.files.find(w.dir, uid)).toMatchObject({ ...made, ...run });
+    const owner = ownerOf(foreignState);
+    expect(await w.files.takeOver(w.dir, owner, "directory")).toEqual({ is: "ours" });
+    expect(await w.files.find(w.dir, uid)).toMatchObject({ ownership: { owner } });
+    expect((await w.files.create(w.dir, ownerOf())).is).toBe("foreign");
+  });
+
   test("control files can be replaced", async () => {
     using w = world();
     await w.files.create(w.dir, ownerOf());
