@@ -4,15 +4,18 @@
  * once.
  */
 import { type CommandDef, runCommand } from "citty";
+import { cancel } from "./commands/cancel.ts";
 import { check } from "./commands/check.ts";
 import { configSchema, configShow } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
-import { ended, exitCodes, explain, type StopSignal, stopSignals } from "./commands/exit.ts";
+import { ended, exitCodes, explain as explainError, type StopSignal, stopSignals } from "./commands/exit.ts";
+import { explain } from "./commands/explain.ts";
 import { globals } from "./commands/globals.ts";
 import { helpText } from "./commands/help.ts";
 import { once } from "./commands/once.ts";
 import { register } from "./commands/register.ts";
 import { run } from "./commands/run.ts";
+import { status } from "./commands/status.ts";
 import { resolveCommand } from "./commands/usage.ts";
 import { version } from "./commands/version.ts";
 import { errnoOf } from "./errors.ts";
@@ -27,6 +30,9 @@ const root = {
     check,
     run,
     once,
+    status,
+    explain,
+    cancel,
     register,
     demo,
     config: {
@@ -69,7 +75,7 @@ function fail(error: unknown): never {
   if (stoppedBy && error === stop.signal.reason) process.exit(ended(stoppedBy));
   // Whoever read our output has gone, as `head` does.
   if (errnoOf(error) === "EPIPE") process.exit(exitCodes.unread);
-  const { code, text } = explain(error);
+  const { code, text } = explainError(error);
   // Not by console.error, which Bun paints red whatever NO_COLOR says.
   if (process.argv.includes("--json-logs"))
     createLog({ json: true, level: "error", color: false, write: writeToStderr }).error(text, { exitCode: code });

@@ -41,6 +41,7 @@ export function demoConfig(
       heartbeatIntervalMs: 30_000,
       maxConcurrentTransfers: 4,
       stateDir: join(dir, "state"),
+      stateLeaseMs: 180_000,
       queueReportIntervalMs: 300_000,
       // What Slurm refuses is told at once: nobody will mend it while the demo runs.
       heldJobsWaitMs: 1_000,

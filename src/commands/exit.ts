@@ -22,6 +22,7 @@ export const exitCodes = {
 
 const stateExit: Readonly<Record<StateError["state"]["reason"], number>> = {
   busy: exitCodes.held,
+  lost: exitCodes.held,
   newer: exitCodes.configuration,
   full: exitCodes.failed,
   damaged: exitCodes.failed,

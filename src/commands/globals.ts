@@ -24,6 +24,13 @@ export const backendArgs = {
   simulate: { type: "boolean", description: "the same as --backend simulate" },
 } as const;
 
+export const takeOverArgs = {
+  "take-over": {
+    type: "boolean",
+    description: "carry on jobs that EMX2 calls this worker's and nothing here knows (the Python daemon's too)",
+  },
+} as const;
+
 export function backendOf(args: {
   readonly backend?: string | undefined;
   readonly simulate?: boolean | undefined;

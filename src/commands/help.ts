@@ -2,6 +2,7 @@
 import type { ArgsDef, CommandDef, CommandMeta } from "citty";
 import type { Colors } from "../view/lines.ts";
 import { padded, wrapped } from "../view/width.ts";
+import { operandsOf } from "./usage.ts";
 
 interface Look {
   /** Of the terminal; infinity in a pipe. */
@@ -14,13 +15,13 @@ export function helpText(command: CommandDef, name: string, look: Look): string 
   const { bold } = look.colors;
   const { description = "" } = metaOf(command);
   const commands = leavesOf(command);
-  const synopsis = [name, commands.length > 0 ? "COMMAND" : undefined, "[options]"].filter(
-    (word) => word !== undefined,
-  );
+  const operands = operandsOf(command);
+  const synopsis = [name, ...(commands.length > 0 ? ["COMMAND"] : []), ...operands, "[options]"];
   const sections = [
     wrapped(`${name}: ${description}`, look.columns, 0),
     wrapped(`${bold("Usage")}  ${synopsis.join(" ")}`, look.columns, "Usage  ".length),
     ...(commands.length > 0 ? [section("Commands", commands, look)] : []),
+    ...(operands.length > 0 ? [section("Arguments", argumentsOf(command), look)] : []),
     section("Options", [...optionsOf(command), ...common(command)], look),
   ];
   if (commands.length > 0) sections.push(wrapped(`${name} COMMAND --help tells more of a command.`, look.columns));
@@ -47,12 +48,19 @@ function section(title: string, rows: readonly Row[], { columns, colors }: Look)
 function leavesOf(command: CommandDef, before = ""): Row[] {
   return Object.entries((command.subCommands ?? {}) as Record<string, CommandDef>).flatMap(([word, child]) => {
     const name = `${before}${word}`;
-    return child.subCommands ? leavesOf(child, `${name} `) : [[name, metaOf(child).description ?? ""] as const];
+    if (child.subCommands) return leavesOf(child, `${name} `);
+    return [[[name, ...operandsOf(child)].join(" "), metaOf(child).description ?? ""] as const];
   });
 }
 
+function argumentsOf(command: CommandDef): Row[] {
+  const args = Object.entries((command.args ?? {}) as ArgsDef).filter(([, arg]) => arg.type === "positional");
+  return args.map(([name, arg]) => [name.toUpperCase(), arg.description ?? ""]);
+}
+
 function optionsOf(command: CommandDef): Row[] {
-  return Object.entries((command.args ?? {}) as ArgsDef).map(([name, arg]) => {
+  const args = Object.entries((command.args ?? {}) as ArgsDef).filter(([, arg]) => arg.type !== "positional");
+  return args.map(([name, arg]) => {
     const alias = "alias" in arg ? [arg.alias ?? []].flat()[0] : undefined;
     const value = arg.type === "boolean" ? "" : ` ${arg.valueHint ?? name.toUpperCase()}`;
     return [`${alias === undefined ? "    " : `-${alias}, `}--${name}${value}`, arg.description ?? ""];

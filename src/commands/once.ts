@@ -5,7 +5,7 @@ import type { Job } from "../job/job.ts";
 import type { JobStatus } from "../job/status.ts";
 import type { Fields } from "../log.ts";
 import { exitCodes } from "./exit.ts";
-import { backendArgs, backendOf, configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
+import { backendArgs, backendOf, configFor, globals, logFor, signalOf, takeOverArgs, warnOf } from "./globals.ts";
 import { warnOfOpenState } from "./state-dir.ts";
 import { UsageError } from "./usage.ts";
 import { version } from "./version.ts";
@@ -18,18 +18,20 @@ export const once = defineCommand({
   args: {
     ...globals,
     ...backendArgs,
+    ...takeOverArgs,
     wait: { type: "string", valueHint: "S", description: "seconds to wait for another instance to end (default 0)" },
     quiet: { type: "boolean", alias: "q", description: "print warnings and errors alone" },
   },
   async run({ args, data }) {
     const signal = signalOf(data);
     const backend = backendOf(args);
+    const takeOver = args["take-over"] ?? false;
     const lockWaitMs = waitOf(args.wait) * 1000;
     const log = logFor(args, args.quiet);
     const config = configFor(args);
     warnOf(config, log);
     warnOfOpenState(config, log);
-    const composed = await compose({ config, backend, log, lockWaitMs, version: version.text, signal });
+    const composed = await compose({ config, backend, log, takeOver, lockWaitMs, version: version.text, signal });
     if (composed.is === "held") {
       log.error("another instance holds this state", { stateDir: config.worker.stateDir, by: composed.by });
       return exitCodes.held;

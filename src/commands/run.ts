@@ -7,22 +7,23 @@ import { standBy } from "../daemon/standby.ts";
 import { StateError } from "../errors.ts";
 import type { Fields, Log } from "../log.ts";
 import { exitCodes } from "./exit.ts";
-import { backendArgs, backendOf, configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
+import { backendArgs, backendOf, configFor, globals, logFor, signalOf, takeOverArgs, warnOf } from "./globals.ts";
 import { warnOfOpenState } from "./state-dir.ts";
 import { version } from "./version.ts";
 
 export const run = defineCommand({
   meta: { name: "run", description: "the daemon: claim, submit, monitor and transfer until SIGTERM" },
-  args: { ...globals, ...backendArgs },
+  args: { ...globals, ...backendArgs, ...takeOverArgs },
   async run({ args, data }) {
     const signal = signalOf(data);
     const backend = backendOf(args);
+    const takeOver = args["take-over"] ?? false;
     const log = logFor(args);
     const config = configFor(args);
     warnOf(config, log);
     warnOfOpenState(config, log);
     const about = { version: version.text, worker: config.emx2.workerId, emx2: config.emx2.baseUrl, backend };
-    const start = () => compose({ config, backend, log, version: version.text, signal });
+    const start = () => compose({ config, backend, log, takeOver, version: version.text, signal });
     const held = await untilStopped(
       { log, about, start, pause: () => standBy(pauseMs, { config, clock, log }, signal) },
       signal,

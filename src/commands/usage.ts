@@ -75,11 +75,23 @@ function tokensOf(options: Options, argv: readonly string[]) {
 function checkArguments(command: CommandDef, name: string, argv: readonly string[]): void {
   const options = optionsOf(command);
   const tokens = tokensOf(options, argv);
-  const wanted = Object.values((command.args ?? {}) as ArgsDef).filter((arg) => arg.type === "positional").length;
-  const extra = tokens.filter((token) => token.kind === "positional").at(wanted);
-  const faults = tokens.map((token) => (token.kind === "option" ? optionFault(token, options) : undefined));
-  const fault = faults.find((each) => each !== undefined) ?? (extra && `unexpected argument "${extra.value}"`);
+  const wanted = operandsOf(command);
+  const given = tokens.filter((token) => token.kind === "positional");
+  const extra = given.at(wanted.length);
+  const missing = wanted.at(given.length);
+  const faults = [
+    ...tokens.map((token) => (token.kind === "option" ? optionFault(token, options) : undefined)),
+    extra && `unexpected argument "${extra.value}"`,
+    missing && `needs ${missing}`,
+  ];
+  const fault = faults.find((each) => each !== undefined);
   if (fault !== undefined) throw new UsageError(`${name}: ${fault}`, name);
+}
+
+/** What stands without an option before it, as help names it. */
+export function operandsOf(command: CommandDef): string[] {
+  const args = Object.entries((command.args ?? {}) as ArgsDef);
+  return args.filter(([, arg]) => arg.type === "positional").map(([name]) => name.toUpperCase());
 }
 
 interface OptionToken {

@@ -2,28 +2,11 @@
  * What the log says of a job's life: one line for each change that an operator would want to know of, and a warning when a
  * lane begins to fail. Everything else is debug.
  */
-import { type EffectKind, type JobEvent, laneOf } from "../job/effect.ts";
+import { acts } from "../job/acts.ts";
+import { type JobEvent, laneOf } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { Log } from "../log.ts";
 import { isNews } from "./news.ts";
-
-const acts: Readonly<Record<EffectKind, string>> = {
-  ClaimJob: "claiming the job",
-  ReadJob: "reading the job at EMX2",
-  ListInputs: "listing the inputs",
-  StageFile: "staging an input",
-  WriteScript: "writing the batch script",
-  Submit: "submitting",
-  FindRun: "looking for a lost submission",
-  CancelRun: "cancelling the run",
-  CloseRun: "reading how the run ended",
-  SealFiles: "hashing outputs and logs",
-  CreateArtifact: "creating an artifact",
-  PutFile: "uploading a file",
-  Commit: "committing an artifact",
-  Report: "reporting to EMX2",
-  RemoveDir: "removing the job directory",
-};
 
 export function logChange(log: Log, job: Job, before: Job | undefined, event: JobEvent): void {
   const say = log.child({ jobId: job.id });

@@ -1,29 +1,46 @@
-/** `once`: one cycle of the daemon, for cron. */
+/** `once`: one cycle of the daemon, for cron; and the same for one job alone, for a command that was given for it. */
 import type { Clock } from "../clock.ts";
+import type { JobId } from "../job/run.ts";
 import type { Assembly } from "./assemble.ts";
-import { runLoop } from "./loop.ts";
+import { type Loop, runLoop } from "./loop.ts";
 
 /** What is still waited for: a pause between two tries of something that is under way. */
 const lingerMs = 2_000;
+/** So long a command that was given for one job goes on with it. */
+const longestAttendMs = 45_000;
+const attendPauseMs = 1_000;
+
+interface CycleParts extends Assembly {
+  readonly requests: Loop;
+  readonly snapshot: Loop;
+}
 
 /**
  * One scheduler observation and one look at EMX2, then work until nothing is in flight and nothing is due. While transfers
- * last, runs and cancellations are looked at again each poll interval, and heartbeats go out. False: EMX2 could not be asked.
+ * last, runs and cancellations are looked at again each poll interval; heartbeats and snapshots go out, and requests are taken,
+ * all along. False: EMX2 could not be asked.
  */
 export async function cycle(
-  assembly: Assembly,
+  assembly: CycleParts,
   clock: Clock,
   pollIntervalMs: number,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { engine, schedulerPoll, serverPoll, heartbeat } = assembly;
+  const { engine, schedulerPoll, serverPoll, heartbeat, requests, snapshot, adoption } = assembly;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
   engine.recover();
+  await requests.tick(signal);
   await schedulerPoll.tick(signal);
   await serverPoll.tick(signal);
+  if (await adoption.settled()) await serverPoll.tick(signal);
+  // What was just taken in has not been looked at.
+  if (adoption.adopted > 0) await schedulerPoll.tick(signal);
   const asked = serverPoll.reachable;
-  const beating = clock.sleep(heartbeat.intervalMs, either).then(() => runLoop(heartbeat, clock, either), ignoreAbort);
+  // Not at once: most calls are over before the first of them is due.
+  const besides = [heartbeat, requests, snapshot].map((loop) =>
+    clock.sleep(loop.intervalMs, either).then(() => runLoop(loop, clock, either), ignoreAbort),
+  );
   let idle = false;
   const work = engine.idle(lingerMs).then(() => {
     idle = true;
@@ -37,9 +54,34 @@ export async function cycle(
     }
   } finally {
     over.abort();
-    await beating;
+    await Promise.all(besides);
   }
   return asked && serverPoll.reachable;
+}
+
+/**
+ * Takes the requests that wait, claims nothing, and looks at the runs until this job has ended, nobody answers who could bring
+ * it further, or it has taken long enough.
+ */
+export async function attend(
+  { engine, schedulerPoll, serverPoll, requests }: Omit<CycleParts, "snapshot">,
+  jobId: JobId,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  engine.recover();
+  await requests.tick(signal);
+  const deadline = clock.mono() + longestAttendMs;
+  const goesOn = () => {
+    const job = engine.jobs.get(jobId);
+    if (!job || job.closed) return false;
+    return job.run.stage === "ended" ? serverPoll.reachable : engine.isSchedulerUp(job.backend);
+  };
+  // A submission that is cut short would have to be looked for afterwards.
+  while ((goesOn() || engine.isBusy(["claim", "run", "report"])) && clock.mono() < deadline && !signal.aborted) {
+    await schedulerPoll.tick(signal);
+    await clock.sleep(attendPauseMs, signal).catch(ignoreAbort);
+  }
 }
 
 function ignoreAbort(error: unknown): void {

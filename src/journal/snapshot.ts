@@ -9,16 +9,24 @@ import { errnoOf } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
+import { forgottenJobs, type LeftOutEvents, leftOutOf } from "./excerpt.ts";
 import type { Journal } from "./journal.ts";
-import { openBytes } from "./schema.ts";
+import type { Overview } from "./overview.ts";
+import { openBytes, readMeta } from "./schema.ts";
 import { stateError } from "./state-error.ts";
 import { Tables } from "./tables.ts";
 
-interface Snapshot {
+export interface Snapshot {
   /** Jobs in the order in which they came. */
   readonly jobs: readonly Job[];
-  /** The last events of one of them. */
+  /** Jobs that are no longer kept, and whose history is. */
+  readonly forgotten: readonly JobId[];
+  /** The first and the last events of a job. */
   history(jobId: JobId): { at: number; event: JobEvent }[];
+  /** What is not in its history for its length. */
+  leftOut(jobId: JobId): LeftOutEvents | undefined;
+  /** Absent where an older version published it. */
+  readonly overview?: Overview;
   /** Wall clock milliseconds. */
   readonly writtenAt: number;
 }
@@ -34,10 +42,11 @@ export async function publishSnapshot(
   journal: Pick<Journal, "excerpt">,
   path: string,
   clock: Clock = systemClock,
+  overview?: Overview,
 ): Promise<number> {
   const from = clock.mono();
   try {
-    const bytes = journal.excerpt();
+    const bytes = journal.excerpt(overview && JSON.stringify(overview));
     const written = publishing.then(() => replaceFile(path, bytes));
     publishing = written.catch(() => undefined); // told to whoever asked for that one
     await written;
@@ -51,8 +60,18 @@ export async function publishSnapshot(
 export function readSnapshot(path: string): Snapshot | null {
   const file = readWhole(path);
   if (!file) return null;
-  const tables = new Tables(openBytes(file.bytes, path));
-  return { jobs: tables.jobs(), history: (jobId) => tables.history(jobId), writtenAt: file.writtenAt };
+  const database = openBytes(file.bytes, path);
+  const tables = new Tables(database);
+  const overview = JSON.parse(readMeta(database, "overview") ?? "null") as Overview | null;
+  return {
+    jobs: tables.jobs(),
+    forgotten: forgottenJobs(database),
+    history: (jobId) => tables.history(jobId),
+    leftOut: (jobId) => leftOutOf(database, jobId),
+    // The file server's clock may be another.
+    writtenAt: overview?.at ?? file.writtenAt,
+    ...(overview ? { overview } : {}),
+  };
 }
 
 async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {

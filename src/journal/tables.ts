@@ -20,7 +20,7 @@ export class Tables {
   write(entries: readonly Recorded[]): void {
     const jobs = new Map<JobId, Job>();
     for (const { event, job, begin, end, files } of entries) {
-      this.#sql.addEvent.run(job.id, Math.round(event.at), event.kind, boundedJson(event));
+      this.#sql.addEvent.run(job.id, Math.round(event.at), kindOf(event), boundedJson(event));
       if (begin) this.#begin(job.id, begin.effectId, begin.effect);
       if (end) this.#end(job.id, end.effectId, boundedJson(end.result));
       if (files) this.#replaceFiles(job.id, files);
@@ -139,6 +139,12 @@ function fileRow(row: FileColumns): FileRow {
     ...(row.sha256 === null ? {} : { sha256: row.sha256 }),
     ...(row.mtime_ms === null ? {} : { mtimeMs: row.mtime_ms }),
   };
+}
+
+/** What the schema's index for looking back leaves out is a kind of its own. */
+function kindOf(event: JobEvent): string {
+  if (event.kind !== "Ended" || event.result.is !== "ok") return event.kind;
+  return event.effect.kind === "StageFile" || event.effect.kind === "PutFile" ? "FileDone" : event.kind;
 }
 
 /** Parameters are the submitter's data, and stay out: `{}` stands for them. */

@@ -43,6 +43,11 @@ export function filePut(jobId: string, at: number): Recorded {
   return { event, job: jobOf(jobId, at) };
 }
 
+/** The workload has said something of itself; `at` numbers the record. */
+export function progressed(jobId: string, at: number): Recorded {
+  return { event: { kind: "Progressed", at, progress: { message: `step ${at}` } }, job: jobOf(jobId, at) };
+}
+
 export function begun(jobId: string, effectId: string, effect: Effect): Recorded {
   return { event: { kind: "Begun", at: 1, effect }, job: jobOf(jobId), begin: { effectId, effect } };
 }

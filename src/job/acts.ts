@@ -1,0 +1,20 @@
+/** What each effect does, as a person calls it: for the log and for `explain`. */
+import type { EffectKind } from "./effect.ts";
+
+export const acts: Readonly<Record<EffectKind, string>> = {
+  ClaimJob: "claiming the job",
+  ReadJob: "reading the job at EMX2",
+  ListInputs: "listing the inputs",
+  StageFile: "staging an input",
+  WriteScript: "writing the batch script",
+  Submit: "submitting",
+  FindRun: "looking for a lost submission",
+  CancelRun: "cancelling the run",
+  CloseRun: "reading how the run ended",
+  SealFiles: "hashing outputs and logs",
+  CreateArtifact: "creating an artifact",
+  PutFile: "uploading a file",
+  Commit: "committing an artifact",
+  Report: "reporting to EMX2",
+  RemoveDir: "removing the job directory",
+};
