@@ -85,6 +85,8 @@ export class ApiError extends Error {
       readonly retryAfterMs?: number;
       /** A 401 that our clock explains: its offset from the server's, in seconds (positive: ours is ahead). */
       readonly clockOffsetS?: number;
+      /** A success that is a web page: it was not EMX2 that answered. */
+      readonly isPage?: true;
       /** What was sent is too long: for EMX2 or a proxy before it, which may say how long it may be. */
       readonly tooLarge?: { readonly limitBytes?: number };
     },
@@ -193,7 +195,7 @@ export class StateError extends Error {
     message: string,
     readonly state: {
       readonly path: string;
-      readonly reason: "full" | "busy" | "newer" | "damaged" | "unusable";
+      readonly reason: "full" | "busy" | "newer" | "damaged" | "unusable" | "lost";
     },
     options?: ErrorOptions,
   ) {

@@ -8,19 +8,22 @@ interface HeartbeatParts {
   readonly client: Emx2Client;
   readonly log: Log;
   readonly intervalMs: number;
-  /** False until the worker is registered, which counts as a heartbeat itself. */
+  /** False until the worker is registered, which counts as a heartbeat itself, and while EMX2 refuses who we are. */
   isDue(): boolean;
+  onAnswer(): void;
   /** EMX2 does not know this worker any more. */
   onUnknown(): void;
 }
 
-export function createHeartbeat({ client, log, intervalMs, isDue, onUnknown }: HeartbeatParts): Loop {
+export function createHeartbeat({ client, log, intervalMs, isDue, onAnswer, onUnknown }: HeartbeatParts): Loop {
   return {
     intervalMs,
     async tick(signal) {
       if (!isDue()) return;
       try {
-        if ((await client.heartbeat({ signal })) === "ok") return;
+        const answer = await client.heartbeat({ signal });
+        onAnswer();
+        if (answer === "ok") return;
         log.warn("EMX2 does not know this worker any more: it is registered again");
         onUnknown();
       } catch (error) {

@@ -1,18 +1,24 @@
 /**
  * The EMX2 poll: looks after the jobs that are ours (`server-watch.ts`), registers where that is due, and claims new jobs for
  * which there are slots (`claims.ts`). In this order: a registration that is refused must not leave running jobs unwatched.
+ * While EMX2 is down (`server-reach.ts`) it is the one that finds out, by a single request, whether it is back.
  */
 import type { Capability } from "../emx2/client.ts";
 import { ApiError, NetworkError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
+import type { Adoption } from "./adoption.ts";
 import { type ClaimParts, createClaims } from "./claims.ts";
 import type { Loop } from "./loop.ts";
 import { isNews } from "./news.ts";
+import type { ServerReach } from "./server-reach.ts";
 import { createWatch, type WatchParts } from "./server-watch.ts";
 
 interface ServerPollParts extends WatchParts, ClaimParts {
   readonly intervalMs: number;
   readonly worker: { readonly workerId: string; readonly hostname: string };
+  /** Takes in what EMX2 calls ours and the journal does not know. */
+  readonly adoption: Pick<Adoption, "look">;
+  readonly reach: ServerReach;
 }
 
 export interface ServerPoll extends Loop {
@@ -31,7 +37,7 @@ export interface ServerPoll extends Loop {
 const capabilityPauseMs = 600_000;
 
 export function createServerPoll(parts: ServerPollParts): ServerPoll {
-  const { client, clock, log } = parts;
+  const { client, clock, log, adoption, reach } = parts;
   /** The capabilities that EMX2 was last told; undefined: it has to be told. */
   let registered: string | undefined;
   let missedAt = Number.NEGATIVE_INFINITY;
@@ -53,22 +59,32 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
 
   const cycle = async (signal: AbortSignal) => {
     await watch(signal);
+    // Before anything is claimed: what is taken in holds its slot.
+    await adoption.look(signal);
     await register(signal);
     await claim(signal);
   };
 
+  const probe = async (signal: AbortSignal) => {
+    if ((await client.heartbeat({ signal, attempts: 1 })) === "unknown") registered = undefined;
+    reach.revived();
+  };
+
   const attempt = async (work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => {
+    if (reach.isDown && !reach.isProbeDue() && !client.hasNewSecret()) return;
     try {
+      if (reach.isDown) await probe(signal);
       await work(signal);
-      if (failures > 0) log.info("EMX2 answers again");
+      reach.answered();
       failures = 0;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError || error instanceof NetworkError)) throw error;
       failures += 1;
-      const fields = { cause: error.message, failures };
-      if (isNews(failures)) log.warn("EMX2 can not be asked now; running jobs go on, nothing new is claimed", fields);
-      else log.debug("EMX2 still can not be asked", fields);
+      reach.failed(error, "poll");
+      // What concerns everything has been said.
+      if (!reach.isDown && isNews(failures))
+        log.warn("EMX2 refuses what is asked of it; running jobs go on", { cause: error.message, failures });
     }
   };
 
@@ -78,7 +94,7 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
       return registered !== undefined;
     },
     get reachable() {
-      return failures === 0;
+      return failures === 0 && !reach.isDown;
     },
     forgotten() {
       registered = undefined;

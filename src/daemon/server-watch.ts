@@ -18,6 +18,8 @@ export interface WatchParts {
   readonly client: Emx2Client;
   readonly clock: Clock;
   readonly log: Log;
+  /** How long jobs go on while EMX2 knows none of several; null: for ever. */
+  readonly unknownJobsWaitMs: number | null;
 }
 
 const pageSize = 500;
@@ -73,7 +75,7 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
     return unknown;
   };
 
-  const lost = createLoss(clock, log);
+  const lost = createLoss(parts);
   return async (signal) => {
     const ours = [...engine.jobs.values()].filter((job) => !job.closed && !job.stop && job.claim.stage === "ours");
     const unseen = new Map(ours.map((job) => [job.id, job]));
@@ -91,14 +93,11 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
   };
 }
 
-/** So long an EMX2 that has forgotten everything may take to be itself again. */
-const lossMs = 3_600_000;
-
 /**
  * One job that EMX2 does not know was deleted. An EMX2 that knows none of several was restored from a backup, or is another
  * one: what runs here goes on while somebody puts that right.
  */
-function createLoss(clock: Clock, log: Log) {
+function createLoss({ clock, log, unknownJobsWaitMs }: WatchParts) {
   let since: number | undefined;
   return {
     isWaitedOut(unknown: number, all: number): boolean {
@@ -110,11 +109,11 @@ function createLoss(clock: Clock, log: Log) {
       if (since === undefined) {
         since = clock.mono();
         log.error(
-          "EMX2 knows none of the jobs that run here: was it restored, or is it another? They are stopped if it does not know them in an hour",
-          { jobs: all },
+          "EMX2 knows none of the jobs that run here: was it restored, or is it another? They go on for emx2.unknown_jobs_wait, and are stopped if it does not know them then",
+          { jobs: all, waitSeconds: unknownJobsWaitMs === null ? "never stopped" : unknownJobsWaitMs / 1_000 },
         );
       }
-      return clock.mono() - since < lossMs;
+      return unknownJobsWaitMs === null || clock.mono() - since < unknownJobsWaitMs;
     },
   };
 }

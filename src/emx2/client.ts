@@ -59,6 +59,8 @@ export interface Call {
 }
 
 export interface Emx2Client {
+  /** There is another secret than the one that was last sent. */
+  hasNewSecret(): boolean;
   health(call?: Call): Promise<Health>;
   /** Remembered, and asked for again whenever something hints at another; see `generation.ts`. */
   generation(call?: Call): Promise<Generation>;
@@ -197,13 +199,20 @@ export interface PosixFile {
   readonly contentType: string;
 }
 
-export function createClient(options: Emx2Options): Emx2Client {
-  const { clock, workerId } = options;
+export function createClient(given: Emx2Options): Emx2Client {
+  const { clock, workerId, credential } = given;
+  let lastSent: string | undefined;
+  const secret = () => {
+    lastSent = credential.secret();
+    return lastSent;
+  };
+  const options = { ...given, credential: { ...credential, secret } };
   const exchange = createExchange(options, () => generations.forget());
   const generations = createGenerations(clock, () =>
     exchange.json({ ...get("/health"), anonymous: true }, readGeneration),
   );
   return {
+    hasNewSecret: () => lastSent !== undefined && credential.secret() !== lastSent,
     generation: (call) => generations.present(call),
     ...jobCalls(exchange, generations, workerId),
     ...artifactCalls(exchange, generations, workerId),

@@ -179,7 +179,7 @@ async function attempt<T>(
       throw failed;
     });
     tell(response.status);
-    const unreadable = (why: string) => notTheProtocol({ method, url, requestId, status: response.status }, why);
+    const unreadable = (why: string) => notTheProtocol({ method, url, requestId, response }, why);
     const reply: Reply = { response, watch, fault, unreadable };
     if (response.ok) return await use(reply);
     const { bytes } = await readBounded(reply, maxProblemBytes);

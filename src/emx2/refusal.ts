@@ -30,7 +30,8 @@ export function refusal(refused: Refused): ApiError {
   const clockOffsetS = status === 401 ? clockOffset(refused) : undefined;
   const reason = explain(refused, clockOffsetS) ?? detail ?? title;
   const heading = title !== undefined && title !== reason ? `${status} ${title}` : String(status);
-  const advice = status === 401 && clockOffsetS === undefined ? whatToCheck(refused, form, detail) : undefined;
+  const unexplained = status === 401 && clockOffsetS === undefined;
+  const advice = unexplained ? whatToCheck(refused, form, detail) : status === 503 && form ? switchedOff : undefined;
   const why = [reason, advice].filter(Boolean).join("; ");
   const tooLarge = refusedForSize(status, detail);
   return new ApiError(`EMX2 answered ${heading} to ${method} ${url.pathname}${why ? `: ${why}` : ""}`, {
@@ -46,6 +47,10 @@ export function refusal(refused: Refused): ApiError {
     ...(tooLarge && { tooLarge }),
   });
 }
+
+/** EMX2 itself, which is up, says so of every path but /health. */
+const switchedOff =
+  "its HPC interface is switched off: whoever runs EMX2 switches it on by the _SYSTEM_ setting MOLGENIS_HPC_ENABLED (before 2026-05: MOLGENIS_HPC_SHARED_SECRET)";
 
 /** What is shorter is no token, and would be found in any text. */
 const shortestTokenChars = 8;
@@ -74,12 +79,17 @@ export class OversizedAnswer extends ApiError {
 
 /** A success that is none: HTML, cut-off JSON, another shape than the protocol's. */
 export function notTheProtocol(
-  answer: { readonly method: string; readonly url: URL; readonly requestId: string; readonly status: number },
+  answer: { readonly method: string; readonly url: URL; readonly requestId: string; readonly response: Response },
   why: string,
 ): ApiError {
-  const { method, url, requestId, status } = answer;
-  const words = `EMX2 answered ${status} to ${method} ${url.pathname} with what its protocol does not allow`;
-  return new ApiError(`${words}: ${cleanText(why, 200)}`, { status, method, path: url.pathname, requestId });
+  const { method, url, requestId, response } = answer;
+  const { status } = response;
+  const isPage = /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
+  const words = isPage
+    ? `${status} to ${method} ${url.pathname} came with a web page, and so from somebody in front of EMX2 or in its place (a login, a notice); check emx2.base_url, and what stands in front of EMX2`
+    : `EMX2 answered ${status} to ${method} ${url.pathname} with what its protocol does not allow: ${cleanText(why, 200)}`;
+  const facts = { status, method, path: url.pathname, requestId };
+  return new ApiError(words, isPage ? { ...facts, isPage } : facts);
 }
 
 /** Causes that we know better than the answer's words. */

@@ -38,8 +38,9 @@ function waitsForOperator(status: number): boolean {
 }
 
 /** An answer about the server, or about us, that any other question would get as well; others are about what was asked. */
-export function concernsAll({ answer: { status, form, tooLarge } }: ApiError): boolean {
+export function concernsAll({ answer: { status, form, tooLarge, isPage } }: ApiError): boolean {
   if (tooLarge || form === "posix") return false;
+  if (isPage) return true;
   if (waitsForOperator(status) && status >= 300) return true;
   if (asksForPatience(status) || [502, 503, 504].includes(status)) return true;
   return status >= 400 && status < 500 && form === undefined;

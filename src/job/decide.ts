@@ -5,11 +5,11 @@
  */
 
 import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
-import type { Effect, UploadRole } from "./effect.ts";
+import { asksServer, type Effect, type UploadRole } from "./effect.ts";
 import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, movedOn, type Upload } from "./job.ts";
 import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
-import { outcomeNeverSubmitted } from "./run.ts";
+import { outcomeNeverSubmitted, phaseOf } from "./run.ts";
 
 /** Milliseconds; `null` is never. */
 export interface Policy {
@@ -28,6 +28,8 @@ export interface Policy {
 export interface Health {
   /** False while the scheduler does not answer: nothing is asked of it but the one poll that finds out. */
   readonly schedulerUp: boolean;
+  /** EMX2 can not be asked: nothing is asked of it but the one poll that finds out. */
+  readonly serverDown?: boolean;
   /** When the run was last looked at; absent: not since the daemon has started. */
   readonly lookedAt?: number;
   /** The profile's submissions are refused for the operator's options: all but one job wait. */
@@ -40,6 +42,8 @@ export interface Held {
   /** This job is the one that tries whether the cause is gone. */
   readonly probe: boolean;
   readonly nextProbeAt: number;
+  /** Not refused for good: the scheduler takes no more for now, which is no time of the hold's. */
+  readonly busy?: true;
 }
 
 export interface Decision {
@@ -65,6 +69,10 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
   const waits: number[] = deadline && deadline.at > now ? [deadline.at] : [];
   let why = "";
   for (const plan of plans) {
+    if (health.serverDown && plan.effect && asksServer(plan.effect)) {
+      why ||= "EMX2 can not be asked now";
+      continue;
+    }
     const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
     const waiting = wait !== undefined && wait.until > now && wait.until <= now + longestWaitMs;
     // Its verdict is news: a pause between two cancels is not for it.
@@ -113,7 +121,11 @@ function claim(job: Job): Plan {
   const lane = "claim";
   if (job.claim.stage === "wanted") return { lane, effect: { kind: "ClaimJob" }, why: "to be claimed" };
   const doubt = (job.claim.stage === "claiming" && job.claim.doubt) || job.server.doubt;
-  return doubt ? { lane, effect: { kind: "ReadJob" }, why: "reading the job at EMX2 to settle a doubt" } : {};
+  if (doubt) return { lane, effect: { kind: "ReadJob" }, why: "reading the job at EMX2 to settle a doubt" };
+  const forgotten = job.claim.stage === "ours" && job.server.status === "PENDING" && !movedOn(job);
+  return forgotten
+    ? { lane, effect: { kind: "ClaimJob" }, why: "EMX2 has forgotten that it is ours: claiming it again" }
+    : {};
 }
 
 function inputs(job: Job): Plan {
@@ -136,7 +148,7 @@ function run(job: Job, health: Health, policy: Policy, now: number): Plan {
   if (!health.schedulerUp) return { why: "the scheduler does not answer" };
   const { held } = health;
   if (held && !held.probe && !job.stop && isToBeSubmitted(run, policy.fenceMs))
-    return { wakeAt: held.nextProbeAt, why: `its profile is held: ${held.cause}` };
+    return { wakeAt: held.nextProbeAt, why: `${held.busy ? "to be submitted" : "its profile is held"}: ${held.cause}` };
   if (run.stage === "written") return { lane, effect: { kind: "Submit", ref: run.ref }, why: "to be submitted" };
   return run.stage === "submitting" ? inDoubt(job, run, policy) : followed(job, run, policy, now);
 }
@@ -166,8 +178,16 @@ function followed(job: Job, run: Extract<Job["run"], { stage: "tracked" }>, poli
   // A workload that has ended is left to its script's last lines; one that only says so is not.
   const ending = run.exitSince !== undefined && now < run.exitSince + policy.cancelRepeatMs;
   if (job.stop && ending) return { wakeAt: run.exitSince + policy.cancelRepeatMs, why: verdict.why };
+  if (job.stop && isGoing(run)) return { why: verdict.why };
   if (job.stop) return { lane, effect: { kind: "CancelRun", ref: run.ref }, why: `${job.stop.detail}: ending its run` };
   return { why: verdict.why };
+}
+
+/** The scheduler is closing it already, or has closed it: to ask for its end again would end nothing sooner. */
+function isGoing({ row, ref, receipts, absentSince }: Extract<Job["run"], { stage: "tracked" }>): boolean {
+  if (row === undefined || absentSince !== undefined) return false;
+  if (row.schedulerId !== (receipts?.lease ?? ref.schedulerId)) return false;
+  return phaseOf[row.state] === "ending" || phaseOf[row.state] === "ended";
 }
 
 /** Logs go first and apart; outputs follow once the logs are settled, so that a failure of either leaves the other. */
@@ -191,7 +211,7 @@ function nextUpload(upload: Upload, role: UploadRole): Effect | undefined {
 }
 
 function report(job: Job, policy: Policy, now: number): Plan {
-  if (job.server.doubt) return {};
+  if (job.server.doubt || job.server.status === "PENDING") return {};
   const lane = "report";
   const [next] = job.outbox;
   if (next) return { lane, effect: { kind: "Report", report: next }, why: `reporting ${next.status}` };

@@ -57,6 +57,16 @@ export function laneOf(effect: Effect): Lane {
   }
 }
 
+/** EMX2 has to answer for these. */
+const askServer: ReadonlySet<EffectKind> = new Set<EffectKind>([
+  ...(["ClaimJob", "ReadJob", "ListInputs", "StageFile", "WriteScript"] as const),
+  ...(["CreateArtifact", "PutFile", "Commit", "Report"] as const),
+]);
+
+export function asksServer({ kind }: Effect): boolean {
+  return askServer.has(kind);
+}
+
 /** What each kind of effect brings back when it went well. */
 export interface EffectValue {
   ClaimJob: { readonly job: ServerJob };
@@ -72,12 +82,17 @@ export interface EffectValue {
   };
   Submit: { readonly schedulerId: string };
   /** null: the scheduler and the job directory answered, and neither knows the run. */
-  FindRun: { readonly schedulerId: string | null };
+  FindRun: {
+    readonly schedulerId: string | null;
+    /** Asked after its fence: what was not found now was never submitted. */
+    readonly fenceOver?: true;
+  };
   CancelRun: Record<never, never>;
   CloseRun: { readonly stderrTail: readonly string[] };
   /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
   SealFiles: { readonly total: number; readonly bytes: number; readonly sha256: string; readonly leftOut?: LeftOut };
-  CreateArtifact: { readonly artifactId: string };
+  /** `committed`: it has been before, with this very content. */
+  CreateArtifact: { readonly artifactId: string; readonly committed?: true };
   PutFile: { readonly bytes: number };
   Commit: Record<never, never>;
   Report: Record<never, never>;
@@ -133,6 +148,8 @@ export type JobEvent =
       readonly backend: BackendName;
       readonly dir: string;
       readonly traceId: string;
+      /** As far as it can be known: the job's own time-out counts from it. */
+      readonly claimedAt: number;
       readonly run: Run;
       readonly parametersHash?: string;
       readonly inPlace?: InPlace;

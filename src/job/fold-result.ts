@@ -9,6 +9,7 @@ import type { Job, Report, Said, Upload } from "./job.ts";
 import { isTerminal } from "./status.ts";
 
 type Ended = Extract<JobEvent, { kind: "Ended" }>;
+type Refused = Extract<Result, { is: "refused" }>;
 
 export function foldResult(job: Job, event: Ended): Job {
   const lane = laneOf(event.effect);
@@ -22,9 +23,13 @@ export function foldResult(job: Job, event: Ended): Job {
   const wait = retryAt === undefined ? {} : { [lane]: { failures: 0, until: retryAt, cause: "to be asked again" } };
   const next = folded(waited || retryAt !== undefined ? { ...job, waits: { ...waits, ...wait } } : job, event);
   // A claim that has to be made again goes on counting: else a server that fails each one would be asked without pause.
-  const again =
-    waited && event.effect.kind === "ReadJob" && job.claim.stage === "claiming" && next.claim.stage === "wanted";
+  const again = waited && event.effect.kind === "ReadJob" && isToClaimAgain(job, next);
   return again ? { ...next, waits: { ...next.waits, claim: waited } } : next;
+}
+
+function isToClaimAgain(job: Job, next: Job): boolean {
+  if (next.claim.stage === "wanted") return job.claim.stage === "claiming";
+  return next.claim.stage === "ours" && next.server.status === "PENDING" && job.server.doubt && !next.server.doubt;
 }
 
 type Fold<K extends EffectKind> = (job: Job, effect: EffectOf<K>, result: Result<K>, at: number) => Job;
@@ -39,6 +44,7 @@ const unchanged = (job: Job): Job => job;
 
 const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   ClaimJob(job, _effect, result, at) {
+    if (job.claim.stage === "ours") return claimedAgain(job, result);
     if (job.claim.stage !== "claiming") return job;
     if (result.is === "ok") return claimed(job, result.value.job, at);
     if (result.is === "retry") return { ...job, claim: { stage: "wanted" } };
@@ -95,7 +101,10 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
 
   FindRun(job, effect, result, at) {
     if (job.run.stage !== "submitting" || !job.run.doubt || result.is !== "ok") return job;
-    const { schedulerId } = result.value;
+    const { schedulerId, fenceOver } = result.value;
+    // Its script was not ours to submit again: the job begins anew, with a script of our own.
+    if (schedulerId === null && fenceOver && effect.ref.unreceipted)
+      return { ...job, inputs: { stage: "unlisted" }, run: { stage: "none" } };
     if (schedulerId === null) return { ...job, run: { ...job.run, absentAt: at } };
     return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId }, since: job.run.intentAt } };
   },
@@ -126,24 +135,27 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   },
 
   CreateArtifact(job, effect, result) {
-    return upload(job, effect.role, "sealed", ({ total, bytes, sha256 }) => {
+    return upload(job, effect.role, "sealed", ({ stage: _sealed, ...sealed }) => {
       if (result.is === "refused") return { stage: "failed", detail: result.cause };
       if (result.is !== "ok") return undefined;
-      return { stage: "putting", artifactId: result.value.artifactId, total, next: 0, bytes, sha256 };
+      const { artifactId, committed } = result.value;
+      if (committed) return { stage: "committed", artifactId, sha256: sealed.sha256, bytes: sealed.bytes };
+      return { stage: "putting", artifactId, next: 0, ...sealed };
     });
   },
 
   PutFile(job, effect, result) {
     return upload(job, effect.role, "putting", (putting) => {
       if (putting.next !== effect.index) return undefined;
-      if (result.is === "refused") return { stage: "failed", detail: result.cause };
+      if (result.is === "refused") return refusedUpload(putting, result);
       return result.is === "ok" ? { ...putting, next: putting.next + 1 } : undefined;
     });
   },
 
   Commit(job, effect, result) {
-    return upload(job, effect.role, "putting", ({ artifactId, sha256, bytes }) => {
-      if (result.is === "refused") return { stage: "failed", detail: result.cause };
+    return upload(job, effect.role, "putting", (putting) => {
+      const { artifactId, sha256, bytes } = putting;
+      if (result.is === "refused") return refusedUpload(putting, result);
       return result.is === "ok" ? { stage: "committed", artifactId, sha256, bytes } : undefined;
     });
   },
@@ -170,6 +182,12 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   RemoveDir: (job, _effect, result) => (result.is === "ok" ? { ...job, cleaned: true } : job),
 };
 
+/** EMX2 had lost the claim of a job that goes on here. */
+function claimedAgain(job: Job, result: Result<"ClaimJob">): Job {
+  if (job.server.status !== "PENDING" || result.is === "retry") return job;
+  return { ...job, server: result.is === "ok" ? { status: "CLAIMED", doubt: false } : { ...job.server, doubt: true } };
+}
+
 function saidOf({ state, progress }: Report, at: number): Said {
   return { at, ...(state === undefined ? {} : { state }), ...(progress === undefined ? {} : { progress }) };
 }
@@ -191,6 +209,13 @@ function plain({ detail: _left, ...facts }: Report): Report {
 
 function readResult(job: Job, seen: Parameters<typeof seenAtServer>[1], at: number): Job {
   return seenAtServer(job, seen, at, true);
+}
+
+/** An EMX2 that was restored from a backup may not know the artifact that it gave us: it is asked for another, once. */
+function refusedUpload(putting: Extract<Upload, { stage: "putting" }>, { cause, status }: Refused): Upload {
+  if (status !== 404 || putting.anew) return { stage: "failed", detail: cause };
+  const { total, bytes, sha256 } = putting;
+  return { stage: "sealed", total, bytes, sha256, anew: true };
 }
 
 /** Moves an upload on, if it still is in the stage that the result is about; `undefined` leaves it as it is. */

@@ -1,6 +1,7 @@
 /**
  * What EMX2 says of a job, against what we think of it. Lists are read while other requests are under way, so that an older
- * status than the one we know is stale news and no evidence; a job that is read because of a doubt settles it.
+ * status than the one we know is no evidence but a doubt; a job that is read because of a doubt settles it. An EMX2 that was
+ * restored from a backup has forgotten what it was told: it is told again, in order.
  */
 import { type Job, movedOn, type Report, type ServerJob, type Stop } from "./job.ts";
 import { isTerminal, statusRank } from "./status.ts";
@@ -22,8 +23,13 @@ export function seenAtServer(job: Job, seen: Seen | null, at: number, resolves: 
     const why = seen.status === "CANCELLED" ? "cancelled at EMX2" : `EMX2 already says ${seen.status}`;
     return stop({ ...job, server: { status: seen.status, doubt: false } }, by, at, why);
   }
-  if (!resolves || !job.server.doubt) return job;
+  const forgot = statusRank[seen.status] < statusRank[job.server.status];
+  const isNews = forgot && !job.server.doubt && !isTerminal(job.server.status);
+  if (!resolves) return isNews ? { ...job, server: { ...job.server, doubt: true } } : job;
+  if (!job.server.doubt) return job;
   const server = { status: seen.status, doubt: false };
+  // What is to be said follows from the lanes once more (`settle.ts`). Without its claim the job is claimed again first.
+  if (forgot) return { ...job, announced: seen.status, outbox: [], server };
   // The report that was refused or lost had arrived after all, or the server is beyond it.
   if (report && statusRank[seen.status] >= statusRank[report.status])
     return { ...taken(job, report, seen.status), server };

@@ -3,6 +3,7 @@
  * the stored events replay to the stored job. An event that changes nothing gives back the very same object, which costs
  * the engine nothing.
  */
+import { adopted } from "./adopt.ts";
 import type { Effect, JobEvent } from "./effect.ts";
 import { foldResult } from "./fold-result.ts";
 import { seenAtServer } from "./fold-server.ts";
@@ -15,12 +16,13 @@ import { settle } from "./settle.ts";
 /** Undefined in: the job is not known yet. Undefined out: the event is about a job that is not known. */
 export function fold(job: Job | undefined, event: JobEvent): Job | undefined {
   if (event.kind === "Offered") return job ?? offered(event);
+  if (event.kind === "Adopted") return job ?? adopted(event);
   if (!job) return undefined;
   const next = step(job, event);
   return next === job ? job : settle(next, event.at);
 }
 
-function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" }>): Job {
+function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" | "Adopted" }>): Job {
   // What was still under way when the job closed changes nothing any more; only its directory goes.
   if (job.closed && !(event.kind === "Ended" && event.effect.kind === "RemoveDir")) return job;
   switch (event.kind) {
@@ -36,8 +38,6 @@ function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" }>): Job {
     case "CancelAsked":
       if (job.stop || job.claim.stage !== "ours") return job;
       return { ...job, stop: { by: "operator", at: event.at, detail: `cancelled by ${event.by}` } };
-    case "Adopted":
-      return job;
     case "Begun":
       return begun(job, event.effect, event.at);
     case "Ended":

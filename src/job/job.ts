@@ -182,7 +182,14 @@ export type Run =
 /** Outputs or logs on their way into an artifact. `sha256` is the artifact's content hash, `bytes` the sum of sizes. */
 export type Upload =
   | { readonly stage: "waiting" }
-  | { readonly stage: "sealed"; readonly total: number; readonly bytes: number; readonly sha256: string }
+  | {
+      readonly stage: "sealed";
+      readonly total: number;
+      readonly bytes: number;
+      readonly sha256: string;
+      /** EMX2 has forgotten the artifact that there was. */
+      readonly anew?: true;
+    }
   | {
       readonly stage: "putting";
       readonly artifactId: string;
@@ -190,6 +197,7 @@ export type Upload =
       readonly next: number;
       readonly bytes: number;
       readonly sha256: string;
+      readonly anew?: true;
     }
   | { readonly stage: "committed"; readonly artifactId: string; readonly sha256: string; readonly bytes: number }
   /** Nothing to upload, which is no failure. */

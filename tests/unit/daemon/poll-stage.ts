@@ -1,6 +1,7 @@
 /** The EMX2 poll over a real socket to the emulator, with an engine that only folds: what it asks, observes and says. */
 import { type Clock, systemClock } from "../../../src/clock.ts";
 import { createServerPoll, type ServerPoll } from "../../../src/daemon/server-poll.ts";
+import { createServerReach, type ServerReach } from "../../../src/daemon/server-reach.ts";
 import { type ServedEmulator, serve } from "../../../src/emulator/serve.ts";
 import { addJob, addWorkerCredential } from "../../../src/emulator/submitter.ts";
 import type { JobEvent } from "../../../src/job/effect.ts";
@@ -25,6 +26,11 @@ export interface PollStage {
   around: (target: string) => Promise<Response> | Response | undefined;
   /** How far the monotonic clock is ahead. */
   aheadMs: number;
+  unknownJobsWaitMs: number | null;
+  /** The worker's, as its file has it. */
+  secret: string;
+  /** Shared with the lanes of jobs, of which there are none here. */
+  readonly reach: ServerReach;
   blocked: string | undefined;
   /** Profiles for which nothing may be claimed, and why. */
   shut: readonly (readonly [string, string])[];
@@ -67,8 +73,22 @@ export async function openPollStage(): Promise<PollStage> {
   });
   addWorkerCredential(server.state, workerId, secret);
   const clock: Clock = { ...hastyClock, mono: () => systemClock.mono() + stage.aheadMs };
+  const log = createLog({ clock, level: "info", json: false, color: false, write: (line) => void lines.push(line) });
   const stage: PollStage = {
-    ...{ server, requests, jobs, seen, lines, aheadMs: 0, blocked: undefined, shut: [], claimable: {} },
+    ...{
+      server,
+      requests,
+      jobs,
+      seen,
+      lines,
+      aheadMs: 0,
+      unknownJobsWaitMs: 3_600_000,
+      secret,
+      blocked: undefined,
+      shut: [],
+      claimable: {},
+    },
+    reach: createServerReach({ clock, log, onRevival: () => undefined }),
     around: () => undefined,
     poll: (profiles, { maxConcurrentJobs = 10, perProfile = {} } = {}) =>
       createServerPoll({
@@ -80,9 +100,9 @@ export async function openPollStage(): Promise<PollStage> {
             if (job) jobs.set(id, job);
           },
         },
-        client: clientOf(server, { clock }),
+        client: clientOf(server, { clock, credential: { mode: "hmac", secret: () => stage.secret } }),
         clock,
-        log: createLog({ clock, level: "info", json: false, color: false, write: (line) => void lines.push(line) }),
+        log,
         intervalMs: 1_000,
         worker: { workerId, hostname: "head" },
         profiles,
@@ -90,6 +110,9 @@ export async function openPollStage(): Promise<PollStage> {
         holds: { claimable: (key) => stage.claimable[key] ?? "all" },
         backend: "slurm",
         jobDir: (id) => `/jobs/${id}`,
+        adoption: { look: async () => {} },
+        reach: stage.reach,
+        unknownJobsWaitMs: stage.unknownJobsWaitMs,
         blocked: async () => stage.blocked,
         blockedProfiles: async () => new Map(stage.shut),
       }),

@@ -51,6 +51,64 @@ describe("a job that EMX2 does not know", () => {
   });
 });
 
+describe("an EMX2 that knows none of several jobs", () => {
+  test.each([
+    ["is believed after emx2.unknown_jobs_wait", 7_200_000],
+    ["is never believed where that is never", null],
+  ] as const)("%s", async (_, waitMs) => {
+    stage.unknownJobsWaitMs = waitMs;
+    const ids = [stage.ours(true), stage.ours(true)];
+    const poll = stage.poll([profileOf("p/default")]);
+    await poll.tick(never);
+    stage.aheadMs = 7_100_000;
+    await poll.tick(never);
+    expect(ids.flatMap(sawNull)).toEqual([]);
+    stage.aheadMs = 7_300_000;
+    await poll.tick(never);
+    expect(ids.flatMap(sawNull)).toHaveLength(waitMs === null ? 0 : 2);
+    expect(stage.said("EMX2 knows none of the jobs that run here")).toBe(1);
+  });
+});
+
+describe("an EMX2 that can not be asked", () => {
+  const down = () => new Response("<h1>502", { status: 502 });
+
+  test("is probed by one request, and nobody else asks before its pause is over", async () => {
+    for (let count = 0; count < 5; count++) stage.ours();
+    const poll = stage.poll([profileOf("p/default")]);
+    stage.around = down;
+    await poll.tick(never);
+    expect(poll.reachable).toBe(false);
+    stage.requests.length = 0;
+    for (let look = 0; look < 20; look++) await poll.tick(never);
+    expect(stage.requests).toEqual([]);
+    stage.aheadMs += 2_000;
+    await poll.tick(never);
+    expect(stage.requests).toEqual([`POST /workers/${workerId}/heartbeat`]);
+    stage.around = () => undefined;
+    stage.aheadMs += 10_000;
+    await poll.tick(never);
+    expect(poll.reachable).toBe(true);
+    expect(stage.seen).toHaveLength(5);
+  });
+});
+
+test("a wrong secret is tried rarely, and another one at once", async () => {
+  const { secret } = stage;
+  stage.secret = "a wrong secret, as long as they must be";
+  const poll = stage.poll([profileOf("p/default")]);
+  await poll.tick(never);
+  expect(stage.said("check emx2.worker_id")).toBe(1);
+  const tries = stage.requests.length;
+  expect(tries).toBe(2);
+  stage.aheadMs += 7_000;
+  await poll.tick(never);
+  expect(stage.requests).toHaveLength(tries);
+  stage.secret = secret;
+  await poll.tick(never);
+  expect(poll.reachable).toBe(true);
+});
+
 describe("the watch over jobs", () => {
   test("goes on while the registration is refused, and claims wait for it", async () => {
     const id = stage.ours();

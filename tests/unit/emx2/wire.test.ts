@@ -252,3 +252,9 @@ describe("a report's progress", () => {
     );
   });
 });
+
+test("Slurm's id of a job, where it has one: what is none makes no stranger of the job", () => {
+  expect(readJob(JSON.stringify({ ...job, slurm_job_id: 42 })).slurmJobId).toBe("42");
+  for (const slurm_job_id of [null, undefined, { id: 1 }])
+    expect(readJob(JSON.stringify({ ...job, slurm_job_id }))).not.toHaveProperty("slurmJobId");
+});

@@ -53,6 +53,7 @@ STOPPED       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~
 RESIZING      .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 STAGE_OUT     .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 COMPLETING    .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
+REVOKED       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 UNKNOWN       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 absent        ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
 twin          -     -     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
@@ -64,8 +65,7 @@ CANCELLED     ~C    C     ~C     ~C    S      C      C       C         C       C
 NODE_FAIL     ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
 BOOT_FAIL     ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
 DEADLINE      ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
-PREEMPTED     ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
-REVOKED       ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F`;
+PREEMPTED     ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F`;
 
 const whileStopping = `
               gone  none  lease  stop  exit0  exit3  0+TERM  143+TERM  oom137  oom0  guess0  done0  done3  d0+TERM
@@ -81,6 +81,7 @@ STOPPED       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~
 RESIZING      .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 STAGE_OUT     .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 COMPLETING    .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
+REVOKED       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 UNKNOWN       .     .     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
 absent        ~C    ~C    ~C     ~C    S      F      C       C         F       F     F       S      F      C
 twin          -     -     .      .     ~S     ~F     ~C      ~C        ~F      ~F    ~F      S      F      ~C
@@ -92,8 +93,7 @@ CANCELLED     ~C    C     ~C     ~C    S      C      C       C         C       C
 NODE_FAIL     ~F    ~F    ~F     ~F    S      F      C       C         F       F     F       S      F      C
 BOOT_FAIL     ~F    ~F    ~F     ~F    S      F      C       C         F       F     F       S      F      C
 DEADLINE      ~F    ~F    ~F     ~F    S      F      C       C         F       F     F       S      F      C
-PREEMPTED     ~F    ~F    ~F     ~F    S      F      C       C         F       F     F       S      F      C
-REVOKED       ~F    ~F    ~F     ~F    S      F      C       C         F       F     F       S      F      C`;
+PREEMPTED     ~F    ~F    ~F     ~F    S      F      C       C         F       F     F       S      F      C`;
 
 const resultOf: Record<string, Outcome["result"]> = { S: "succeeded", F: "failed", C: "cancelled" };
 
