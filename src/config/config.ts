@@ -43,6 +43,8 @@ export interface WorkerSettings {
   readonly heartbeatIntervalMs: number;
   readonly maxConcurrentTransfers: number;
   readonly stateDir: string;
+  /** A holder of stateDir on another host that gives no sign for so long is dead. */
+  readonly stateLeaseMs: number;
   /** Between two reports on a job that is PENDING in Slurm. */
   readonly queueReportIntervalMs: number;
   /** How long jobs of a held profile wait before they fail; null: for ever. */

@@ -91,6 +91,7 @@ function workerSettings(worker: Settings["worker"], around: Surroundings): Worke
     heartbeatIntervalMs: durationMs(worker.heartbeat_interval_seconds),
     maxConcurrentTransfers: worker.max_concurrent_transfers,
     stateDir: stateDir(worker, around),
+    stateLeaseMs: durationMs(worker.state_lease_seconds),
     queueReportIntervalMs: durationMs(worker.queue_report_interval_seconds),
     heldJobsWaitMs: durationOrNeverMs(worker.held_jobs_wait),
     keepJobDirsMs: durationOrNeverMs(worker.keep_job_dirs),

@@ -114,6 +114,10 @@ function workerKeys(places: Places) {
       is.duration(0, "How long Slurm must not know a run that was cancelled, before it is taken for ended."),
       60,
     ),
+    state_lease_seconds: v.optional(
+      is.duration(1000, "How long another host's hold on state_dir may give no sign before it is taken over."),
+      180,
+    ),
     never_runnable_patience: v.optional(
       is.durationOrNever("How long a job stays in Slurm's queue for a reason that can never clear; then it fails."),
       "never",

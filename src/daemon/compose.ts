@@ -8,20 +8,27 @@ import { createJobDirectory } from "../artifacts/job-directory.ts";
 import { posixRoots } from "../artifacts/posix-roots.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { StateError } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
+import type { JobId } from "../job/run.ts";
+import { type Hold, holdState } from "../journal/hold.ts";
 import { type Journal, openJournal } from "../journal/journal.ts";
-import { acquireLock, type Lock } from "../journal/lock.ts";
+import { watchLease } from "../journal/lease.ts";
+import { thisProcess } from "../journal/lease-holder.ts";
 import type { Log } from "../log.ts";
 import { submittingUser } from "./account.ts";
 import { type Assembly, assemble } from "./assemble.ts";
 import { clientOf } from "./connect.ts";
 import { profilesWithoutRoom, spaceShortage } from "./free-space.ts";
 import { logChange } from "./job-log.ts";
-import { runLoop } from "./loop.ts";
-import { cycle } from "./once.ts";
+import { type Loop, runLoop } from "./loop.ts";
+import { attend, cycle } from "./once.ts";
+import { overviewOf } from "./overview.ts";
+import { createRequests } from "./requests.ts";
 import { createSchedulers } from "./schedulers.ts";
+import { createSight } from "./sight.ts";
 import { createPruneLoop, createSnapshotLoop } from "./upkeep.ts";
 
 export interface DaemonOptions {
@@ -33,6 +40,8 @@ export interface DaemonOptions {
   /** Ends the wait for the lock. */
   readonly signal: AbortSignal;
   readonly clock?: Clock;
+  /** Jobs that EMX2 calls ours and nothing here knows are carried on. */
+  readonly takeOver?: boolean;
   /** How long to wait for another instance to end. */
   readonly lockWaitMs?: number;
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
@@ -43,6 +52,8 @@ export interface Daemon extends Assembly {
   run(signal: AbortSignal): Promise<void>;
   /** One cycle. False: EMX2 could not be asked. */
   once(signal: AbortSignal): Promise<boolean>;
+  /** Takes the requests that wait, and goes on with this job alone until it rests. Gives it as it is then. */
+  attend(jobId: JobId, signal: AbortSignal): Promise<Job | undefined>;
 }
 
 export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { readonly is: "held"; readonly by: string };
@@ -53,29 +64,46 @@ const stopGraceMs = 6_000;
 
 export async function compose(options: DaemonOptions): Promise<Composed> {
   const { clock = systemClock } = options;
-  const { stateDir } = options.config.worker;
-  const lock = await acquireLock(stateDir, { waitMs: options.lockWaitMs ?? 0, clock, signal: options.signal });
-  if ("held" in lock) return { is: "held", by: lock.held };
+  const { stateDir, stateLeaseMs: staleMs } = options.config.worker;
+  const { lockWaitMs: waitMs = 0, signal, log, version } = options;
+  const hold = await holdState(stateDir, { clock, waitMs, staleMs, signal, onForeign: foreignTeller(log, staleMs) });
+  if ("held" in hold) return { is: "held", by: hold.held };
+  if (!hold.hasLock)
+    log.warn("the file system of the state directory refuses locks: its lease alone keeps others out", { stateDir });
 
   let journal: Journal | undefined;
   try {
-    journal = openJournal(join(stateDir, "journal.db"), { clock, version: options.version });
-    return { is: "ready", daemon: await daemonOn(journal, lock, clock, options) };
+    journal = openJournal(join(stateDir, "journal.db"), { clock, version, hold });
+    return { is: "ready", daemon: await daemonOn(journal, hold, clock, options) };
   } catch (error) {
     // Whoever tries again in this process must not find us holding it.
     journal?.close();
-    lock.release();
+    hold.release();
     throw error;
   }
 }
 
-async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: DaemonOptions): Promise<Daemon> {
+function foreignTeller(log: Log, staleMs: number) {
+  return (what: "watched" | "taken over", who: string) => {
+    const fields = { holder: who, seconds: staleMs / 1_000 };
+    if (what === "watched") log.info("the state has a holder on another host: is it alive?", fields);
+    else log.warn("the holder of the state has given no sign of life: its state is taken over", fields);
+  };
+}
+
+async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: DaemonOptions): Promise<Daemon> {
   const { config, backend, log } = options;
   const { stateDir } = config.worker;
   // A job stays with its backend, whichever is chosen for new ones.
   const usesSlurm = backend === "slurm" || journal.load().jobs.some((job) => job.backend === "slurm");
   const user = usesSlurm ? await submittingUser(clock, options.signal) : undefined;
-  const snapshot = createSnapshotLoop({ clock, journal, log, path: join(stateDir, "snapshot.db") });
+  const snapshot = createSnapshotLoop({
+    clock,
+    journal,
+    log,
+    path: join(stateDir, "snapshot.db"),
+    overview: () => overviewOf(assembly, { config, clock }),
+  });
   const fault = Promise.withResolvers<never>();
   const { tmpDir } = config.apptainer;
   const assembly = assemble(
@@ -101,12 +129,17 @@ async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: Dae
       heartbeatIntervalMs: config.worker.heartbeatIntervalMs,
       queueReportIntervalMs: config.worker.queueReportIntervalMs,
       heldJobsWaitMs: config.worker.heldJobsWaitMs,
+      unknownJobsWaitMs: config.emx2.unknownJobsWaitMs,
       keepJobDirsMs: config.worker.keepJobDirsMs,
       waits: config.worker.waits,
       neverRunnablePatienceMs: config.worker.neverRunnablePatienceMs,
       killWaitMs: config.slurm.killWaitMs,
       stderrLinesInReports: config.worker.stderrLinesInReports,
       jobDir: (jobId) => join(tmpDir, jobId),
+      takeOver: options.takeOver ?? false,
+      sightOf: createSight(clock, (other) =>
+        watchLease(other, { clock, here: thisProcess(), staleMs: config.worker.stateLeaseMs, signal: options.signal }),
+      ),
       onFault: fault.reject,
       blockedProfiles: () => profilesWithoutRoom(clock, config.profiles, config.worker.minFreeDiskBytes),
       blocked: () => spaceShortage(clock, [tmpDir, stateDir], config.worker.minFreeDiskBytes),
@@ -118,7 +151,16 @@ async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: Dae
     },
   );
   const prune = createPruneLoop(clock, journal);
+  const requests = createRequests({ engine: assembly.engine, clock, log, stateDir });
+  let lost = false;
+  hold.keep((error) => fault.reject(error));
   const finish = async () => {
+    if (lost) {
+      await assembly.engine.stop(0);
+      journal.abandon();
+      hold.abandon();
+      return;
+    }
     try {
       await assembly.engine.stop(stopGraceMs);
       journal.flush();
@@ -127,34 +169,58 @@ async function daemonOn(journal: Journal, lock: Lock, clock: Clock, options: Dae
       try {
         journal.close();
       } finally {
-        lock.release();
+        hold.release();
       }
     }
   };
+  /** What is somebody else's by now is left at once, without another word. */
+  const whileHeld = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await Promise.race([work(), fault.promise]);
+    } catch (error) {
+      lost = error instanceof StateError && error.state.reason === "lost";
+      throw error;
+    } finally {
+      await finish();
+    }
+  };
+  const guarded = (loop: Loop): Loop => ({
+    get intervalMs() {
+      return loop.intervalMs;
+    },
+    tick(signal) {
+      journal.check();
+      return loop.tick(signal);
+    },
+  });
   return {
     ...assembly,
-    async run(signal) {
+    run(signal) {
       const over = new AbortController();
       const either = AbortSignal.any([signal, over.signal]);
-      try {
-        assembly.engine.recover();
-        const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, snapshot, prune];
-        const running = Promise.all(loops.map((loop) => runLoop(loop, clock, either)));
-        await Promise.race([running, fault.promise, stopping(clock, signal)]);
-      } finally {
-        over.abort();
-        await finish();
-      }
+      const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, requests, snapshot, prune];
+      return whileHeld(async () => {
+        try {
+          assembly.engine.recover();
+          const running = Promise.all(loops.map((loop) => runLoop(guarded(loop), clock, either)));
+          await Promise.race([running, fault.promise, stopping(clock, signal)]);
+        } finally {
+          over.abort();
+        }
+      });
     },
-    async once(signal) {
-      try {
+    once: (signal) =>
+      whileHeld(async () => {
         await prune.tick(signal);
-        const done = cycle(assembly, clock, config.worker.pollIntervalMs, signal);
-        return await Promise.race([done, fault.promise, stopping(clock, signal).then(() => false)]);
-      } finally {
-        await finish();
-      }
-    },
+        const done = cycle({ ...assembly, requests, snapshot }, clock, config.worker.pollIntervalMs, signal);
+        return await Promise.race([done, stopping(clock, signal).then(() => false)]);
+      }),
+    attend: (jobId, signal) =>
+      whileHeld(async () => {
+        const done = attend({ ...assembly, requests }, jobId, clock, signal);
+        await Promise.race([done, stopping(clock, signal)]);
+        return assembly.engine.jobs.get(jobId);
+      }),
   };
 }
 

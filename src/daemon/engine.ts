@@ -11,9 +11,11 @@ import type { Job, Lane } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
 import type { Durability, Journal, Recorded } from "../journal/journal.ts";
+import type { Outlook } from "../journal/overview.ts";
 import type { Log } from "../log.ts";
 import { Alarms } from "./alarms.ts";
 import type { Ending, Performer } from "./effects.ts";
+import { Flights } from "./flights.ts";
 import type { Pool, PoolName } from "./pools.ts";
 
 export interface EngineParts {
@@ -21,6 +23,7 @@ export interface EngineParts {
   readonly journal: Journal;
   readonly log: Log;
   policyOf(job: Job): Policy;
+  isServerDown(): boolean;
   /** Set while the job's profile is held. */
   heldOf(job: Job): Held | undefined;
   readonly pools: Readonly<Record<PoolName, Pool>>;
@@ -31,17 +34,10 @@ export interface EngineParts {
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
 }
 
-interface Flight {
-  readonly effect: Effect;
-  readonly abort: AbortController;
-  /** False while it waits for room in its pool. */
-  begun: boolean;
-}
-
 export class Engine {
   readonly #parts: EngineParts;
   readonly #jobs = new Map<JobId, Job>();
-  readonly #flights = new Map<JobId, Map<Lane, Flight>>();
+  readonly #flights = new Flights();
   readonly #alarms: Alarms;
   /** When each run was last looked at. */
   readonly #lookedAt = new Map<JobId, number>();
@@ -83,7 +79,9 @@ export class Engine {
     const isLook = event.kind === "RunObserved";
     if (isLook) this.#lookedAt.set(jobId, event.at);
     // A look that shows nothing new may still be the one that a time-out waits for.
-    if (this.#apply(jobId, event, "lossy") || isLook) this.#pump(jobId);
+    // Whoever asked for a cancel is told that it is taken, and asks no second time.
+    const durability = event.kind === "CancelAsked" ? "durable" : "lossy";
+    if (this.#apply(jobId, event, durability) || isLook) this.#pump(jobId);
   }
 
   setSchedulerUp(backend: BackendName, up: boolean): void {
@@ -93,21 +91,26 @@ export class Engine {
     for (const job of [...this.#jobs.values()]) if (job.backend === backend) this.#pump(job.id);
   }
 
-  /** The profile's hold has begun, moved its probe, or ended. */
-  reconsider(profileKey: string): void {
-    for (const job of [...this.#jobs.values()]) if (job.profileKey === profileKey) this.#pump(job.id);
+  /** What lets jobs wait has changed: of one profile its hold, of all whether EMX2 can be asked. */
+  reconsider(profileKey?: string): void {
+    for (const job of [...this.#jobs.values()])
+      if (profileKey === undefined || job.profileKey === profileKey) this.#pump(job.id);
+  }
+
+  /** What comes next for each job that is still to be brought to its end. */
+  outlook(): Record<JobId, Outlook> {
+    const open = [...this.#jobs.values()].filter(({ closed }) => !closed);
+    return Object.fromEntries(open.map((job) => [job.id, this.#outlookOf(job)]));
   }
 
   /** Effects that are running or wait for room. */
   get inFlight(): number {
-    let count = 0;
-    for (const lanes of this.#flights.values()) count += lanes.size;
-    return count;
+    return this.#flights.count;
   }
 
   /** Lanes that are in flight in any of `lanes`. */
   isBusy(lanes: readonly Lane[]): boolean {
-    return [...this.#flights.values()].some((flights) => lanes.some((lane) => flights.has(lane)));
+    return this.#flights.isBusy(lanes);
   }
 
   /** Resolves once nothing is in flight and nothing is due within `lingerMs`. */
@@ -122,12 +125,7 @@ export class Engine {
     this.#stopped = true;
     for (const pool of Object.values(this.#parts.pools)) pool.close();
     this.#alarms.callOff();
-    for (const flights of this.#flights.values()) {
-      for (const [lane, flight] of flights) {
-        if (flight.begun) flight.abort.abort(new DOMException("the daemon is stopping", "AbortError"));
-        else flights.delete(lane);
-      }
-    }
+    this.#flights.abortAll(new DOMException("the daemon is stopping", "AbortError"));
     const patience = new AbortController();
     const deadline = this.#parts.clock.sleep(graceMs, patience.signal).catch(() => "called off");
     while (this.inFlight > 0) {
@@ -161,9 +159,8 @@ export class Engine {
       this.#pump(jobId);
       return;
     }
-    const flights = this.#flights.get(jobId);
     for (const lane of decision.abort) {
-      const flight = flights?.get(lane);
+      const flight = this.#flights.get(jobId, lane);
       if (flight?.begun) flight.abort.abort(new DOMException("no longer wanted", "AbortError"));
     }
     for (const effect of decision.start) this.#enqueue(job, effect);
@@ -187,6 +184,7 @@ export class Engine {
       job,
       {
         schedulerUp: this.isSchedulerUp(job.backend),
+        serverDown: this.#parts.isServerDown(),
         ...(held ? { held } : {}),
         ...(lookedAt === undefined ? {} : { lookedAt }),
       },
@@ -195,13 +193,24 @@ export class Engine {
     );
   }
 
+  #outlookOf(job: Job): Outlook {
+    const { why, wakeAt } = this.#decide(job);
+    const lookedAt = this.#lookedAt.get(job.id);
+    const begun = this.#flights.of(job.id).filter((flight) => flight.begun);
+    return {
+      why,
+      ...(wakeAt === undefined ? {} : { wakeAt }),
+      ...(lookedAt === undefined ? {} : { lookedAt }),
+      doing: begun.map(({ effect }) => effect.kind),
+    };
+  }
+
   #enqueue(job: Job, effect: Effect): void {
     const lane = laneOf(effect);
-    const flights = this.#flights.get(job.id) ?? new Map<Lane, Flight>();
     // The directory goes last: not while anything else of the job is still under way.
-    if (flights.has(lane) || (lane === "clean" && flights.size > 0)) return;
-    this.#flights.set(job.id, flights);
-    flights.set(lane, { effect, abort: new AbortController(), begun: false });
+    const isTaken = lane === "clean" ? this.#flights.of(job.id).length > 0 : this.#flights.get(job.id, lane);
+    if (isTaken) return;
+    this.#flights.take(job.id, lane, effect);
     const { pool, bytes } = this.#parts.perform.plan(job, effect);
     this.#parts.pools[pool].add({ ...(bytes === undefined ? {} : { bytes }), start: () => this.#begin(job.id, lane) });
   }
@@ -217,11 +226,12 @@ export class Engine {
 
   /** Room in the pool: is the effect still what the job wants? Then its intent first, and then the effect. */
   #launch(jobId: JobId, lane: Lane): Promise<void> | undefined {
-    const flight = this.#flights.get(jobId)?.get(lane);
+    const flight = this.#flights.get(jobId, lane);
     const job = this.#jobs.get(jobId);
     if (!flight || !job || this.#stopped) return undefined;
+    this.#parts.journal.check();
     if (!this.#decide(job).start.some((effect) => Bun.deepEquals(effect, flight.effect))) {
-      this.#land(jobId, lane);
+      this.#flights.land(jobId, lane);
       this.#pump(jobId);
       return undefined;
     }
@@ -237,7 +247,7 @@ export class Engine {
       .run(current, effect, flight.abort.signal)
       .then((ending) => {
         if (this.#closed) return;
-        this.#land(jobId, lane);
+        this.#flights.land(jobId, lane);
         // Cut short by our own end: whatever was begun stays in doubt, and comes back so at the next start.
         const cutShort = this.#stopped && flight.abort.signal.aborted && ending.result.is !== "ok";
         if (!cutShort) this.#conclude(jobId, effectId, { effect, ending });
@@ -245,12 +255,6 @@ export class Engine {
         if (this.inFlight === 0) this.#wakeIdle();
       })
       .catch(this.#parts.onFault);
-  }
-
-  #land(jobId: JobId, lane: Lane): void {
-    const flights = this.#flights.get(jobId);
-    flights?.delete(lane);
-    if (flights?.size === 0) this.#flights.delete(jobId);
   }
 
   #conclude(jobId: JobId, effectId: string | undefined, done: { effect: Effect; ending: Ending }): void {
@@ -275,7 +279,7 @@ export class Engine {
 
   /** A job that never was ours leaves at once; every other when its directory is gone, or is to stay for ever. */
   #isForgettable(job: Job): boolean {
-    if (job.closed === undefined || this.#flights.has(job.id)) return false;
+    if (job.closed === undefined || this.#flights.of(job.id).length > 0) return false;
     return job.cleaned || job.claim.stage === "refused" || this.#parts.policyOf(job).keepJobDirsMs === null;
   }
 

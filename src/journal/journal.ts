@@ -14,6 +14,7 @@ import type { Effect, FileRole, FileRow, JobEvent, Result } from "../job/effect.
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
 import { excerptOf } from "./excerpt.ts";
+import type { Hold } from "./hold.ts";
 import { openDatabase, readMeta, writeMeta } from "./schema.ts";
 import { stateError } from "./state-error.ts";
 import { Tables } from "./tables.ts";
@@ -47,6 +48,8 @@ interface JournalOptions {
   readonly clock: Clock;
   /** The program's version, kept so that an older one can say who wrote a schema that it does not know. */
   readonly version?: string;
+  /** What keeps others out of it; absent: nobody else can know it. */
+  readonly hold?: Pick<Hold, "check" | "hasLock">;
 }
 
 const maxPendingRecords = 100;
@@ -55,7 +58,9 @@ const flushDelayMs = 1_000;
 /** `source`: the path of the file, `:memory:`, or what `serialize` gave (a journal in memory that goes on from there). */
 export function openJournal(source: string | Uint8Array, options: JournalOptions): Journal {
   const path = typeof source === "string" ? source : ":memory:";
-  return new Journal(openDatabase(source, options), path, options.clock);
+  const { hold, ...writer } = options;
+  const database = openDatabase(source, hold ? { ...writer, hasLock: hold.hasLock } : writer);
+  return new Journal(database, path, options.clock, hold?.check);
 }
 
 /** Every call may throw StateError; the journal is then as it was before the call. */
@@ -66,11 +71,14 @@ export class Journal {
   readonly #tables: Tables;
   readonly #path: string;
   readonly #clock: Clock;
+  /** Throws StateError (`lost`) once it is somebody else's: then nothing is written, nor done to the world. */
+  readonly check: () => void;
   #pending: Recorded[] = [];
   #callOffFlush: (() => void) | undefined;
 
-  constructor(database: Database, path: string, clock: Clock) {
+  constructor(database: Database, path: string, clock: Clock, check: () => void = () => {}) {
     this.#database = database;
+    this.check = check;
     this.#tables = new Tables(database);
     this.#path = path;
     this.#clock = clock;
@@ -138,9 +146,9 @@ export class Journal {
     return this.#guarded(() => this.#database.serialize());
   }
 
-  /** The same of what a person looks at: jobs and their last events. */
-  excerpt(): Uint8Array {
-    return this.#guarded(() => excerptOf(this.#database));
+  /** The same of what a person looks at: jobs and their last events. `overview`: what is to be told beside them. */
+  excerpt(overview?: string): Uint8Array {
+    return this.#guarded(() => excerptOf(this.#database, overview === undefined ? {} : { overview }));
   }
 
   /** Closes even where the last records can not be written: then it throws when all is let go. */
@@ -154,9 +162,17 @@ export class Journal {
     }
   }
 
+  /** It is somebody else's by now: what waits to be written never is. */
+  abandon(): void {
+    this.#pending = [];
+    this.#callOffFlush?.();
+    this.#database.close(true);
+  }
+
   /** Writes entries, the waiting ones among them, and whatever else is to happen in the same transaction. */
   #commit(entries: readonly Recorded[], also?: () => void): void {
     this.#guarded(() => {
+      this.check();
       this.#database.transaction(() => {
         this.#tables.write(entries);
         also?.();

@@ -5,7 +5,7 @@
  * No other module may open the lock file: POSIX drops a process's locks on a file as soon as that process closes any
  * descriptor of it. Who holds it is therefore told in a file beside it.
  */
-import { Database } from "bun:sqlite";
+import { Database, SQLiteError } from "bun:sqlite";
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,11 @@ import { isSystemError, StateError } from "../errors.ts";
 import { stateError } from "./state-error.ts";
 
 export interface Lock {
+  /** `none`: the file system refuses locks, and nobody is kept out. */
+  readonly is: "kernel" | "none";
   release(): void;
+  /** Lets go without a word in the directory, which may be somebody else's by now. */
+  abandon(): void;
 }
 
 /** `held` says by whom, for a person to read. */
@@ -37,6 +41,7 @@ export async function acquireLock(
   for (;;) {
     const database = tryLock(join(stateDir, "lock"));
     if (database) return locked(database, stateDir, clock);
+    if (!(await worksHere(stateDir, clock))) return { is: "none", release() {}, abandon() {} };
     const leftMs = deadline - clock.mono();
     if (leftMs <= 0) return { held: readHolder(stateDir) };
     await clock.sleep(Math.min(retryIntervalMs, leftMs), signal);
@@ -51,7 +56,22 @@ function makeStateDir(stateDir: string): void {
   }
 }
 
-/** null: somebody has it. */
+/**
+ * SQLite calls a lock that is held and one that the file system does not have (ENOLCK) by one name, busy. A file that nobody
+ * else knows tells them apart.
+ */
+async function worksHere(stateDir: string, clock: Clock): Promise<boolean> {
+  const path = join(stateDir, `lock.${clock.uuid()}`);
+  try {
+    const database = tryLock(path);
+    database?.close(true);
+    return database !== null;
+  } finally {
+    rmSync(path, { force: true });
+  }
+}
+
+/** null: somebody has it, or there are no locks. */
 function tryLock(path: string): Database | null {
   let database: Database | undefined;
   try {
@@ -63,21 +83,26 @@ function tryLock(path: string): Database | null {
     database?.close(true);
     const fault = stateError(error, path);
     if (fault instanceof StateError && fault.state.reason === "busy") return null;
+    // What else fcntl(2) may say of a file system without locks: EOPNOTSUPP, ENOSYS, EINVAL.
+    if (error instanceof SQLiteError && /^SQLITE_IOERR_(RD)?LOCK$/.test(error.code ?? "")) return null;
     throw fault;
   }
 }
 
 function locked(database: Database, stateDir: string, clock: Clock): Lock {
   holding.add(database);
+  const abandon = () => {
+    if (holding.delete(database)) database.close(true);
+  };
   const release = () => {
-    if (!holding.delete(database)) return;
+    if (!holding.has(database)) return;
     try {
       rmSync(holderPath(stateDir), { force: true });
     } catch (error) {
       // It is there for people, and the next holder writes its own over it.
       if (!isSystemError(error)) throw error;
     } finally {
-      database.close(true);
+      abandon();
     }
   };
   try {
@@ -87,7 +112,7 @@ function locked(database: Database, stateDir: string, clock: Clock): Lock {
     release();
     throw stateError(error, holderPath(stateDir));
   }
-  return { release };
+  return { is: "kernel", release, abandon };
 }
 
 /** What an older version or another umask left: whoever may open it can take the lock. The mode alone is touched, by name. */

@@ -2,7 +2,7 @@
  * The journal's tables, and how a file of an older schema becomes one of ours: numbered migrations, all in one
  * transaction. A schema that is newer than ours is refused before anything is written to it.
  */
-import { Database } from "bun:sqlite";
+import { constants, Database } from "bun:sqlite";
 import { closeSync, existsSync, openSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import { foreignFile, newerSchema, stateError } from "./state-error.ts";
@@ -28,6 +28,8 @@ const migrations: readonly string[] = [
   CREATE INDEX event_of_job ON event (job, id);
   CREATE INDEX event_at ON event (at);
   `,
+  // One file after another of a large job is nothing to look back at.
+  "CREATE INDEX told_event ON event (job, id) WHERE kind <> 'FileDone'",
 ];
 
 const schemaVersion = migrations.length;
@@ -35,12 +37,12 @@ const schemaVersion = migrations.length;
 /** Opens or makes the database and brings it to our schema. `source`: path, `:memory:`, or the bytes of a database. */
 export function openDatabase(
   source: string | Uint8Array,
-  writer: { readonly clock: Clock; readonly version?: string },
+  writer: { readonly clock: Clock; readonly version?: string; readonly hasLock?: boolean },
 ): Database {
   const path = typeof source === "string" ? source : ":memory:";
   let database: Database | undefined;
   try {
-    database = connect(source);
+    database = connect(source, writer.hasLock ?? true);
     configure(database);
     migrate(database, path, writer);
     return database;
@@ -72,10 +74,18 @@ export function readMeta(database: Database, key: string): string | null {
  * Without `strict` a parameter that is missing would be stored as NULL. Every integer here was a JavaScript number
  * before, so that none is beyond what a number can hold, and `safeIntegers` has nothing to guard.
  */
-function connect(source: string | Uint8Array): Database {
+function connect(source: string | Uint8Array, hasLock: boolean): Database {
   if (typeof source !== "string") return Database.deserialize(source, { strict: true });
   if (source !== ":memory:" && !existsSync(source)) closeSync(openSync(source, "wx", 0o600));
-  return new Database(source, { strict: true, readwrite: true, create: true });
+  if (hasLock) return new Database(source, { strict: true, readwrite: true, create: true });
+  return unlocked(source);
+}
+
+/** Where the file system refuses locks: the lease has to keep others out. Flags take the place of options in Bun's API. */
+function unlocked(path: string): Database {
+  const { SQLITE_OPEN_CREATE, SQLITE_OPEN_READWRITE, SQLITE_OPEN_URI } = constants;
+  const name = encodeURI(path).replace(/[?#]/g, encodeURIComponent);
+  return new Database(`file:${name}?nolock=1`, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI);
 }
 
 function configure(database: Database): void {

@@ -22,6 +22,7 @@ const advice: Readonly<Record<Exclude<Reason, "unusable">, string>> = {
   full: "disk full or quota used up: make room; nothing was half written",
   busy: "another process has it open: only one daemon may use a state directory",
   newer: "use the newer version, or another worker.state_dir",
+  lost: "another daemon holds it by now",
   damaged: "damaged: move the state directory aside and keep it, then compare EMX2's jobs of this worker with squeue",
 };
 

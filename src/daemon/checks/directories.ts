@@ -71,12 +71,25 @@ export async function checkStateDir(parts: DirectoryParts): Promise<CheckItem[]>
     const detail = `${path} is open to others (mode ${mode.toString(8).padStart(4, "0")})`;
     items.push(warning(item, detail, `chmod 700 ${shellWord(path)}`));
   }
-  const { mount } = look;
-  if (mount && isNfs(mount) && mount.options.some((option) => /^(nolock|local_lock=(all|posix))$/.test(option))) {
-    const detail = `${mount.point} is NFS without locks between hosts: a second daemon on another host would not be noticed`;
-    items.push(warning(item, detail, "put state_dir on a local disk, or have it mounted with locks"));
-  }
+  if (look.mount) items.push(ofFileSystem(item, look.mount, parts.config.worker.stateLeaseMs / 1_000));
   return items;
+}
+
+/** What follows for the state from where it lies. */
+export function ofFileSystem(item: string, mount: Mount, leaseSeconds: number): CheckItem {
+  const { point, kind } = mount;
+  if (/^(tmpfs|ramfs)$/.test(kind)) {
+    const detail = `${point} is ${kind}: a reboot takes the state away, and jobs have to be found again`;
+    return warning(item, detail, "choose a directory on a disk");
+  }
+  if (isLocal(mount))
+    return ok(
+      item,
+      `${point} is ${kind}, on this host alone: a daemon on another login node knows nothing of this state`,
+    );
+  const lease = `the lease keeps a second daemon out on every host, and a dead one is followed after ${leaseSeconds} s`;
+  const locks = isNfs(mount) && mount.options.some((option) => /^(nolock|local_lock=(all|posix))$/.test(option));
+  return ok(item, `${point} is ${kind}${locks ? " without locks between hosts" : ""}: ${lease}`);
 }
 
 /** Directories that profiles and images name. */

@@ -47,6 +47,7 @@ describe("a whole file", () => {
       heartbeatIntervalMs: 120_000,
       maxConcurrentTransfers: 4,
       stateDir: join(box.home, ".local/state/emx2-hpc-daemon"),
+      stateLeaseMs: 180_000,
       queueReportIntervalMs: 300_000,
       heldJobsWaitMs: 86_400_000,
       keepJobDirsMs: 7 * 86_400_000,

@@ -5,7 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../../../src/clock.ts";
 import { loadConfig } from "../../../../src/config/load.ts";
-import { checkOtherDirectories, checkStateDir, checkTmpDir } from "../../../../src/daemon/checks/directories.ts";
+import {
+  checkOtherDirectories,
+  checkStateDir,
+  checkTmpDir,
+  ofFileSystem,
+} from "../../../../src/daemon/checks/directories.ts";
 import { silent } from "../../../../src/daemon/checks/slurm.ts";
 
 let dir = "";
@@ -49,6 +54,23 @@ test("state_dir may be made later, below what is there, and is not made by looki
   const [below] = await checkStateDir(partsOf({ state_dir: "file/state" }, {}));
   expect(below).toMatchObject({ result: "failed" });
   expect(readdirSync(dir).sort()).toEqual(["config.yaml", "file", "jobs", "state"]);
+});
+
+test("the file system of state_dir is named, with what follows from it", async () => {
+  const items = await checkStateDir(partsOf({ state_dir: "state" }, {}));
+  expect(items.at(-1)).toMatchObject({ item: "state_dir", detail: expect.stringMatching(/ is \w+[:,] /) });
+});
+
+test.each([
+  ["ext4", [], "ok", /on this host alone/],
+  ["tmpfs", [], "warning", /a reboot takes the state away/],
+  ["nfs4", ["rw"], "ok", /^\/data is nfs4: the lease .* every host, .* after 180 s$/],
+  ["nfs", ["nolock"], "ok", /without locks between hosts: the lease/],
+  ["lustre", ["flock"], "ok", /^\/data is lustre: the lease/],
+  ["gpfs", [], "ok", /^\/data is gpfs: the lease/],
+])("a state on %s %p is %s", (kind, options, result, detail) => {
+  const line = ofFileSystem("state_dir", { point: "/data", kind, source: "s", options }, 180);
+  expect(line).toMatchObject({ item: "state_dir", result, detail: expect.stringMatching(detail) });
 });
 
 test("what jobs read may be on the nodes alone; where they leave results must be here", async () => {
