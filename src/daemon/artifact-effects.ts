@@ -11,6 +11,7 @@ import type { Job } from "../job/job.ts";
 import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
+import { keepMade, madeBefore } from "./made-before.ts";
 import { callFor } from "./server-effects.ts";
 
 /** The other daemon may be at its end; a job is not held for it for more than some minutes. */
@@ -76,10 +77,18 @@ export async function sealFiles(
 export async function createArtifact(
   job: Job,
   effect: EffectOf<"CreateArtifact">,
-  { client }: EffectContext,
+  { client, files }: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"CreateArtifact">> {
-  const { artifactId } = await client.createArtifact(artifactFor(job, effect.role), callFor(job, signal));
+  const { role } = effect;
+  const call = callFor(job, signal);
+  const artifact = artifactFor(job, role);
+  const sealed = role === "log" ? job.logs : job.outputs;
+  const sha256 = sealed.stage === "sealed" ? sealed.sha256 : "";
+  const before = await madeBefore({ client, files }, job.dir, role, artifact, sha256, call);
+  if (before) return { result: { is: "ok", value: before } };
+  const { artifactId } = await client.createArtifact(artifact, call);
+  await keepMade({ client, files }, job.dir, role, artifactId);
   return { result: { is: "ok", value: { artifactId } } };
 }
 

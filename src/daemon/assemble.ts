@@ -14,15 +14,19 @@ import type { JobId } from "../job/run.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import { type Adoption, createAdoption } from "./adoption.ts";
+import { createBusy } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
 import { createPerformer, type EffectTable } from "./effects.ts";
 import { Engine } from "./engine.ts";
 import { createHeartbeat } from "./heartbeat.ts";
+import { createHolders, type Sight } from "./holder.ts";
 import { createHolds, type Holds } from "./holds.ts";
 import type { Loop } from "./loop.ts";
 import { Pool } from "./pools.ts";
 import { createSchedulerPoll } from "./scheduler-poll.ts";
 import { createServerPoll, type ServerPoll } from "./server-poll.ts";
+import { createServerReach, type ServerReach } from "./server-reach.ts";
 
 export interface Seams {
   readonly clock: Clock;
@@ -49,12 +53,17 @@ export interface Settings {
   readonly heartbeatIntervalMs: number;
   readonly queueReportIntervalMs: number;
   readonly heldJobsWaitMs: number | null;
+  readonly unknownJobsWaitMs: number | null;
   readonly keepJobDirsMs: number | null;
   readonly waits: EvidenceWaits;
   readonly neverRunnablePatienceMs: number | null;
   readonly killWaitMs: number;
   readonly stderrLinesInReports: number;
   jobDir(jobId: JobId): string;
+  /** Jobs that EMX2 calls ours and nothing here knows are carried on: the operator knows that nobody else has them. */
+  readonly takeOver: boolean;
+  /** Whether another state directory is somebody's; it may take minutes to tell. */
+  sightOf(stateDir: string): Promise<Sight>;
   blocked(): Promise<string | undefined>;
   blockedProfiles(): Promise<ReadonlyMap<string, string>>;
   onFault(error: unknown): void;
@@ -64,6 +73,8 @@ export interface Settings {
 export interface Assembly {
   readonly engine: Engine;
   readonly holds: Holds;
+  readonly adoption: Adoption;
+  readonly reach: ServerReach;
   readonly serverPoll: ServerPoll;
   readonly schedulerPoll: Loop;
   readonly heartbeat: Loop;
@@ -74,6 +85,8 @@ const controlInFlight = 8;
 const submissionsInFlight = 4;
 /** Other commands of the scheduler. */
 const commandsInFlight = 4;
+/** Those who look for a run at the same time share one query. */
+const lookupsInFlight = 1_000;
 const maxTransfersInFlight = 48;
 const largeFileBytes = 16 * 1024 * 1024;
 
@@ -94,6 +107,8 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     jobs: () => engine.jobs,
     changed: (profileKey) => engine.reconsider(profileKey),
   });
+  const busy = createBusy(clock);
+  const reach = createServerReach({ clock, log, onRevival: () => engine.reconsider() });
   const context: EffectContext = {
     clock,
     client,
@@ -108,6 +123,8 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     delays,
     profileOf: (key) => byKey.get(key),
     holds,
+    busy,
+    reach,
     capabilityMissing: () => assembly.serverPoll.capabilityMissing(),
     schedulerDown: (backend) => engine.setSchedulerUp(backend, false),
   };
@@ -123,17 +140,19 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
         maxPerMinute: settings.maxSubmissionsPerMinute,
       }),
       scheduler: new Pool(clock, { maxInFlight: commandsInFlight }),
+      lookups: new Pool(clock, { maxInFlight: lookupsInFlight }),
       transfers: new Pool(clock, {
         maxInFlight: Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight),
         largeBytes: largeFileBytes,
       }),
     },
     onFault: settings.onFault,
-    heldOf: holds.heldOf,
+    isServerDown: () => reach.isDown,
+    heldOf: (job) => holds.heldOf(job) ?? busy.heldOf(job),
     policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
     ...(settings.onChange ? { onChange: settings.onChange } : {}),
   });
-  const assembly = { engine, holds, ...loops({ ...seams, clock }, settings, engine, holds) };
+  const assembly = { engine, holds, reach, ...loops({ ...seams, clock }, settings, { engine, holds, reach }) };
   return assembly;
 }
 
@@ -159,12 +178,28 @@ function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | u
   };
 }
 
-function loops(seams: Seams, settings: Settings, engine: Engine, holds: Holds): Omit<Assembly, "engine" | "holds"> {
+function loops(
+  seams: Seams,
+  settings: Settings,
+  { engine, holds, reach }: { readonly engine: Engine; readonly holds: Holds; readonly reach: ServerReach },
+): Omit<Assembly, "engine" | "holds" | "reach"> {
   const { clock, client, files, log, schedulerOf } = seams;
   const intervalMs = settings.pollIntervalMs;
   const usable = settings.profiles.filter((profile) => profile.unsupported === undefined);
   const perProfile = Object.fromEntries(usable.map((profile) => [profile.key, profile.maxConcurrentJobs]));
+  const adoption = createAdoption({
+    ...{ engine, client, clock, log, files, schedulerOf, profiles: usable },
+    owner: settings.owner,
+    holders: createHolders(settings.owner, settings.sightOf),
+    worker: settings.worker,
+    backend: settings.backend,
+    takeOver: settings.takeOver,
+    jobDir: settings.jobDir,
+  });
   const serverPoll = createServerPoll({
+    adoption,
+    reach,
+    unknownJobsWaitMs: settings.unknownJobsWaitMs,
     engine,
     client,
     clock,
@@ -183,10 +218,12 @@ function loops(seams: Seams, settings: Settings, engine: Engine, holds: Holds): 
     client,
     log,
     intervalMs: settings.heartbeatIntervalMs,
-    isDue: () => serverPoll.registered,
+    isDue: () => serverPoll.registered && !reach.refusesUs,
+    onAnswer: reach.revived,
     onUnknown: () => serverPoll.forgotten(),
   });
   return {
+    adoption,
     serverPoll,
     heartbeat,
     schedulerPoll: createSchedulerPoll({ engine, clock, files, log, intervalMs, schedulerOf }),

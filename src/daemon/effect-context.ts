@@ -8,7 +8,9 @@ import type { ApptainerSettings, BackendName, Profile } from "../job/profile.ts"
 import type { Journal } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { Busy } from "./busy.ts";
 import type { Holds } from "./holds.ts";
+import type { ServerReach } from "./server-reach.ts";
 
 export interface EffectContext {
   readonly clock: Clock;
@@ -26,6 +28,8 @@ export interface EffectContext {
   profileOf(key: string): Profile | undefined;
   /** Told how submissions are answered. */
   readonly holds: Pick<Holds, "refused" | "taken">;
+  readonly busy: Pick<Busy, "began" | "taken">;
+  readonly reach: Pick<ServerReach, "answered" | "failed">;
   /** EMX2 refused a claim since it does not know what this worker can run. */
   capabilityMissing(): void;
   /** A scheduler command found nobody at home. */

@@ -4,7 +4,7 @@
  * cut; a kind without a row does not compile.
  */
 import { backoffMs } from "../emx2/retry.ts";
-import type { Effect, EffectKind, EffectOf, FileRow, Result } from "../job/effect.ts";
+import { asksServer, type Effect, type EffectKind, type EffectOf, type FileRow, type Result } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { Durability } from "../journal/journal.ts";
 import * as artifacts from "./artifact-effects.ts";
@@ -43,7 +43,7 @@ export const effectTable: EffectTable = {
   StageFile: { ...transfer, run: artifacts.stageJobFile },
   WriteScript: { ...plain, run: runs.writeScript },
   Submit: { ...plain, pool: "submissions", needsIntent: true, inDoubt: "look", run: runs.submit },
-  FindRun: { ...plain, pool: "scheduler", run: runs.findRun },
+  FindRun: { ...plain, pool: "lookups", run: runs.findRun },
   CancelRun: { ...plain, pool: "scheduler", run: runs.cancelRun },
   CloseRun: { ...plain, run: runs.closeRun },
   SealFiles: { ...plain, pool: "transfers", run: artifacts.sealFiles },
@@ -79,8 +79,11 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
     async run(job, effect, signal) {
       const row = rowOf(effect);
       try {
-        return await row.run(job, effect, context, signal);
+        const ending = await row.run(job, effect, context, signal);
+        if (asksServer(effect) && ending.result.is === "ok") context.reach.answered();
+        return ending;
       } catch (error) {
+        context.reach.failed(error, "job");
         return { result: resultOf(error, row.inDoubt !== "repeat") };
       }
     },

@@ -9,6 +9,7 @@ import type { Profile } from "../job/profile.ts";
 import { runName } from "../job/run.ts";
 import { controlFiles } from "../job/script.ts";
 import { escapeText } from "../log.ts";
+import { busyPauseMs } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
 import { callFor } from "./server-effects.ts";
@@ -44,8 +45,8 @@ export async function writeScript(
 }
 
 /** What of the job is to stay where it is, and the directory that is made for it outside of the job directory. */
-function staying(
-  { id, dir }: Job,
+export function staying(
+  { id, dir }: Pick<Job, "id" | "dir">,
   { outputResidence, logResidence, posixOutputDir }: Profile,
 ): { readonly inPlace: InPlace; readonly outputBase?: string; readonly made?: string } {
   const outputs = outputResidence === "posix";
@@ -55,13 +56,10 @@ function staying(
   return { inPlace, made: base, ...(outputs ? { outputBase: base } : {}) };
 }
 
-/** A limit passes when jobs end, a partition opens when its maintenance does. */
-const busyPauseMs = 60_000;
-
 export async function submit(
   job: Job,
   effect: EffectOf<"Submit">,
-  context: Pick<EffectContext, "files" | "profileOf" | "schedulerOf" | "schedulerDown" | "holds">,
+  context: Pick<EffectContext, "files" | "profileOf" | "schedulerOf" | "schedulerDown" | "holds" | "busy">,
   signal: AbortSignal,
 ): Promise<Ending<"Submit">> {
   const profile = context.profileOf(job.profileKey);
@@ -74,17 +72,20 @@ export async function submit(
   switch (answer.is) {
     case "submitted":
       context.holds.taken(job);
+      context.busy.taken(job);
       return { result: { is: "ok", value: { schedulerId: answer.schedulerId } } };
     case "refused":
       // The operator's options, not the job's fault: it is tried again soon, and waits once its profile is held.
       context.holds.refused(job, answer.cause);
       return { result: { is: "retry", cause: answer.cause, answered: true } };
     case "busy":
+      context.busy.began(job, answer.cause, answer.full);
       return { result: { is: "retry", cause: answer.cause, afterMs: busyPauseMs, answered: true } };
     case "unavailable":
       return { result: unavailable(context, job, answer.cause) };
     case "doubt":
-      return { result: answer };
+      if (answer.full) context.busy.began(job, answer.cause, answer.full);
+      return { result: { is: "doubt", cause: answer.cause } };
   }
 }
 
@@ -94,11 +95,14 @@ export async function findRun(
   context: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"FindRun">> {
-  const answer = await context.schedulerOf(job.backend).find(effect.ref, signal);
+  const scheduler = context.schedulerOf(job.backend);
+  const { run } = job;
+  const fenceOver = run.stage === "submitting" && context.clock.wall() >= run.intentAt + scheduler.fenceMs;
+  const answer = await scheduler.find(effect.ref, signal);
   if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };
   const schedulerId = answer.is === "found" ? answer.schedulerId : null;
   if (schedulerId !== null) context.holds.taken(job);
-  return { result: { is: "ok", value: { schedulerId } } };
+  return { result: { is: "ok", value: { schedulerId, ...(fenceOver ? { fenceOver } : {}) } } };
 }
 
 export async function cancelRun(
@@ -107,7 +111,12 @@ export async function cancelRun(
   context: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"CancelRun">> {
-  const answer = await context.schedulerOf(job.backend).cancel(effect.ref, signal);
+  const { ref } = effect;
+  // Another program's name for it is not the job's alone, and another worker may run the job under the same name.
+  const ids =
+    ref.unreceipted || job.stop?.by === "other-worker" ? [ref.schedulerId].filter((id) => id !== undefined) : undefined;
+  if (ids?.length === 0) return { result: { is: "ok", value: {} } };
+  const answer = await context.schedulerOf(job.backend).cancel(ref, signal, ids);
   if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };
   return { result: { is: "ok", value: {} } };
 }

@@ -76,7 +76,7 @@ function ofQueue({ run }: Job, { neverRunnableMs }: Timeouts): Expiry | undefine
 
 /** The job that tries whether the hold is over is tried first. */
 function ofHold({ run }: Job, held: Held | undefined, { heldMs }: Timeouts): Expiry | undefined {
-  if (!held || held.probe || heldMs === null || (run.stage !== "written" && run.stage !== "submitting"))
+  if (!held || held.busy || held.probe || heldMs === null || (run.stage !== "written" && run.stage !== "submitting"))
     return undefined;
   const detail = `worker.held_jobs_wait is over: it has waited ${seconds(heldMs)} for its profile, which is held: ${held.cause}`;
   return { by: "held", at: Math.max(held.since, run.ref.notBefore) + heldMs, detail };

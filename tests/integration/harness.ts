@@ -17,7 +17,7 @@ import {
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { type ServeOptions, serve } from "../../src/emulator/serve.ts";
 import type { EmulatorState, StoredJob } from "../../src/emulator/state.ts";
 import { addArtifact, addJob, addSharedSecret, addWorkerCredential, job } from "../../src/emulator/submitter.ts";
@@ -34,6 +34,8 @@ export type Around = NonNullable<ServeOptions["around"]>;
 export interface StageOptions {
   /** Of EMX2. */
   readonly generation?: ServeOptions["generation"];
+  /** EMX2's own, where it is apart from everybody's. */
+  readonly clock?: Clock;
   /** Made in the stage's directory. */
   readonly directories?: readonly string[];
   /** By processor; each becomes the profile `<processor>/default`. `program`: lines of sh; the other keys are YAML's. */
@@ -77,6 +79,8 @@ export interface Stage extends AsyncDisposable {
   around: Around | undefined;
   /** Starts the executable with this stage's configuration. */
   start(...args: string[]): Program;
+  /** Starts the one that ends itself at this failpoint (tests/fault/failpoint.ts). */
+  startFailing(failpoint: string, ...args: string[]): Program;
   submit(processor: string, submission?: Submission): string;
   job(id: string): StoredJob;
   /** Job ids, one for each start of a workload. */
@@ -98,8 +102,9 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   const requests: string[] = [];
   const programs: Program[] = [];
   const secret = `secret-${systemClock.uuid()}`;
+  const { clock = systemClock } = options;
   let server = await serve({
-    clock: systemClock,
+    clock,
     ...(options.generation && { generation: options.generation }),
     around: (request, answer) => pass(request, answer),
   });
@@ -120,6 +125,13 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       return look();
     };
   const story = () => programs.map((program) => lastWords(program.stderr())).join("\n");
+  const startOne = (args: readonly string[], failpoint?: string) => {
+    const run = { env: environment(dir, options), cwd: dir, ...(options.as && { as: options.as }) };
+    const failing = failpoint === undefined ? {} : { failpoint };
+    const program = startProgram(["-c", join(dir, "config.yaml"), ...args], { ...run, ...failing });
+    programs.push(program);
+    return program;
+  };
   const stage: Stage = {
     dir,
     configFile: join(dir, "config.yaml"),
@@ -132,12 +144,8 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     state,
     requests,
     around: undefined,
-    start(...args) {
-      const run = { env: environment(dir, options), cwd: dir, ...(options.as && { as: options.as }) };
-      const program = startProgram(["-c", join(dir, "config.yaml"), ...args], run);
-      programs.push(program);
-      return program;
-    },
+    start: (...args) => startOne(args),
+    startFailing: (failpoint, ...args) => startOne(args, failpoint),
     submit(processor, { files, posix, parametersText = "{}", timeoutSeconds = null } = {}) {
       const place = posix === undefined ? {} : { contentUrl: pathToFileURL(posix).href };
       const inputs = files === undefined ? null : [addArtifact(state, { files, ...place })];
@@ -158,7 +166,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     },
     disconnect: () => server.stop(),
     async reconnect() {
-      server = await serve({ clock: systemClock, state, port: Number(new URL(url).port), around: pass });
+      server = await serve({ clock, state, port: Number(new URL(url).port), around: pass });
     },
     async [Symbol.asyncDispose]() {
       for (const program of programs) program.kill("SIGKILL");

@@ -16,6 +16,8 @@ export interface StartOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly as?: Account;
+  /** Ends itself there: the executable with failpoints is started (tests/fault/failpoint.ts). */
+  readonly failpoint?: string;
 }
 
 export interface Program {
@@ -54,11 +56,19 @@ export function executable(): string {
   return path;
 }
 
-export function startProgram(args: readonly string[], { env, cwd, as }: StartOptions): Program {
+/** `$EMX2_TEST_FAILING_EXECUTABLE`, made by scripts/build-failing.ts. */
+export function failingExecutable(): string {
+  const { EMX2_TEST_FAILING_EXECUTABLE: path } = process.env;
+  if (!path) throw new Error("EMX2_TEST_FAILING_EXECUTABLE names no executable: bun scripts/build-failing.ts FILE");
+  return path;
+}
+
+export function startProgram(args: readonly string[], { env, cwd, as, failpoint }: StartOptions): Program {
+  const program = failpoint === undefined ? executable() : failingExecutable();
   const prefix = as ? ["setpriv", `--reuid=${as.uid}`, `--regid=${as.gid}`, "--clear-groups", "--"] : [];
   const begun = systemClock.mono();
-  const child = Bun.spawn([...prefix, executable(), ...args], {
-    env: { ...env },
+  const child = Bun.spawn([...prefix, program, ...args], {
+    env: { ...env, ...(failpoint === undefined ? {} : { EMX2_FAILPOINT: failpoint }) },
     cwd,
     stdin: "ignore",
     stdout: "pipe",

@@ -82,6 +82,29 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
       return { is: "ours" };
     },
 
+    async find(dir) {
+      const there = directories.get(dir);
+      if (!there) return { is: "nothing" };
+      const { files, links, owner } = there;
+      const link = links.get(`${controlDirectory}/lease.a1`);
+      const holder = link === undefined ? undefined : holderOf(link);
+      const base = files.get(`${controlDirectory}/output-base`);
+      return {
+        is: "directory",
+        ownership: { is: "state", owner },
+        scripted: files.has(`${controlDirectory}/parameters.json`),
+        unreceipted: false,
+        ...(holder ? { lease: { attempt: "a1", ...(holder.is === "held" ? holder : {}) } } : {}),
+        ...(base ? { outputBase: new TextDecoder().decode(base.bytes).trim() } : {}),
+        since: 0,
+      };
+    },
+
+    async takeOver(dir, owner) {
+      directories.set(dir, { ...at(dir), owner });
+      return { is: "ours" };
+    },
+
     async writeControl(dir, controls) {
       for (const { name, content } of controls) put(dir, `${controlDirectory}/${name}`, content);
     },

@@ -4,7 +4,18 @@ import { join } from "node:path";
 import { executable } from "../integration/program.ts";
 import { alone } from "./alone.ts";
 
-const commands = ["check", "run", "once", "register", "demo", "config show", "config schema"];
+const commands = [
+  "check",
+  "run",
+  "once",
+  "status",
+  "explain",
+  "cancel",
+  "register",
+  "demo",
+  "config show",
+  "config schema",
+];
 const controls = /[^\P{Cc}\n]/u;
 
 test("--version says version and commit", async () => {
@@ -46,6 +57,8 @@ const wrong: readonly (readonly [string, readonly string[], string])[] = [
   ["an unknown backend", ["run", "--backend", "pbs"], '"pbs"'],
   ["two backends", ["once", "--simulate", "--backend", "slurm"], "exclude each other"],
   ["--wait that is no number", ["once", "--wait", "long"], '"long"'],
+  ["a job that is not named", ["explain"], "explain: needs JOB"],
+  ["two jobs", ["cancel", "1234", "5678"], 'unexpected argument "5678"'],
   ["a partition for a demo without Slurm", ["demo", "--partition", "gpu"], "--slurm"],
 ];
 

@@ -75,6 +75,27 @@ const cases: Readonly<Record<string, Broken>> = {
     exitCode: 1,
     says: /journal\.db: damaged: move the state directory aside and keep it/,
   },
+  "a state that nothing has ever been told of": {
+    make: () => ({ args: ["status", "-c", "config.yaml"] }),
+    exitCode: 1,
+    says: /snapshot\.db: it is not there: neither run nor once has worked with this state directory yet/,
+  },
+  "a snapshot that is no database": {
+    make: (place) => {
+      place.write("state/snapshot.db", "these are not the bytes of a database\n");
+      return { args: ["explain", "abcd", "-c", "config.yaml"] };
+    },
+    exitCode: 1,
+    says: /snapshot\.db: damaged/,
+  },
+  "a directory in the place of the snapshot": {
+    make: (place) => {
+      directory(place, "state", "snapshot.db");
+      return { args: ["cancel", "abcd", "-c", "config.yaml"] };
+    },
+    exitCode: 1,
+    says: /snapshot\.db: a directory stands where a file should be \(EISDIR\): move it away/,
+  },
   "a secret that is a directory": {
     make: (place) => ({ secret: place.dir }),
     exitCode: 78,

@@ -24,7 +24,7 @@ export function onRealSlurm(what: string, tests: () => void): void {
   setDefaultTimeout(testLimitMs);
   if (conf === undefined) return;
   describe(`on a real Slurm, ${what}`, () => {
-    afterAll(removeCopy);
+    afterAll(removeCopies);
     tests();
   });
 }
@@ -63,18 +63,19 @@ export async function openSlurmStage(options: SlurmStageOptions = {}): Promise<S
   const env = { SLURM_CONF: conf ?? "", ...options.env };
   const stage = await openStage({ ...options, slurm, env, parent, ...(as && { as }) });
   const programs: Program[] = [];
-  const { start } = stage;
+  const { start, startFailing } = stage;
+  const kept = (program: Program) => {
+    programs.push(program);
+    return program;
+  };
   const leave = stage[Symbol.asyncDispose].bind(stage);
   return Object.assign(stage, {
     slurmJobs,
     slurm: ask,
     output: (jobId: string) => committed(stage, stage.job(jobId).outputArtifactId),
     log: (jobId: string) => committed(stage, stage.job(jobId).logArtifactId),
-    start(...args: string[]) {
-      const program = start(...args);
-      programs.push(program);
-      return program;
-    },
+    start: (...args: string[]) => kept(start(...args)),
+    startFailing: (failpoint: string, ...args: string[]) => kept(startFailing(failpoint, ...args)),
     async [Symbol.asyncDispose]() {
       for (const program of programs) program.kill("SIGKILL");
       await Promise.all(programs.map((program) => program.ended()));
@@ -127,25 +128,32 @@ function accountOf(name: string): Account {
   return { user: name, uid: Number(uid), gid: Number(gid), home };
 }
 
-let copied: { readonly dir: string; readonly from: string } | undefined;
+/** Copies by the environment variable that names them, and what it named before. */
+const copies = new Map<string, { readonly dir: string; readonly from: string }>();
 
-/** A clone below /root is closed to the ordinary user: then the stages start a copy of the executable. */
-function makeReachable({ uid, gid }: Account): void {
-  const from = executable();
+/** A clone below /root is closed to the ordinary user: then the stages start copies of the executables. */
+function makeReachable(account: Account): void {
+  copyIfClosed("EMX2_TEST_EXECUTABLE", executable(), account);
+  const { EMX2_TEST_FAILING_EXECUTABLE: failing } = process.env;
+  if (failing) copyIfClosed("EMX2_TEST_FAILING_EXECUTABLE", failing, account);
+}
+
+function copyIfClosed(variable: string, from: string, { uid, gid }: Account): void {
   const credentials = [`--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
   if (Bun.spawnSync(["setpriv", ...credentials, "--", "test", "-x", from]).exitCode === 0) return;
   const dir = mkdtempSync(join(parent, "emx2-executable-"));
   chmodSync(dir, 0o755);
-  copied = { dir, from };
+  copies.set(variable, { dir, from });
   const copy = join(dir, "emx2-hpc-daemon");
   copyFileSync(from, copy);
   chmodSync(copy, 0o755);
-  process.env["EMX2_TEST_EXECUTABLE"] = copy;
+  process.env[variable] = copy;
 }
 
-function removeCopy(): void {
-  if (copied === undefined) return;
-  rmSync(copied.dir, { recursive: true });
-  process.env["EMX2_TEST_EXECUTABLE"] = copied.from;
-  copied = undefined;
+function removeCopies(): void {
+  for (const [variable, { dir, from }] of copies) {
+    rmSync(dir, { recursive: true });
+    process.env[variable] = from;
+  }
+  copies.clear();
 }

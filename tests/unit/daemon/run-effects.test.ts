@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createJobDirectory } from "../../../src/artifacts/job-directory.ts";
 import { systemClock } from "../../../src/clock.ts";
+import { createBusy } from "../../../src/daemon/busy.ts";
 import { effectTable } from "../../../src/daemon/effects.ts";
 import { closeRun, submit, writeScript } from "../../../src/daemon/run-effects.ts";
 import { createSchedulers } from "../../../src/daemon/schedulers.ts";
@@ -71,6 +72,7 @@ describe("Submit", () => {
           refused: (_job: Job, cause: string) => void told.push(`refused ${cause}`),
           taken: () => void told.push("taken"),
         },
+        busy: createBusy(systemClock),
         schedulerOf: () => scheduler,
         schedulerDown: () => {
           isDown = true;
