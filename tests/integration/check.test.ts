@@ -111,7 +111,7 @@ const setUps: readonly SetUp[] = [
       const html = { headers: { "content-type": "text/html" } };
       stage.around = async () => new Response("<!doctype html><title>Welcome</title>", html);
     },
-    line: { item: "EMX2", result: "failed", detail: /what its protocol does not allow/, fix: /correct emx2\.base_url/ },
+    line: { item: "EMX2", result: "failed", detail: /came with a web page/, fix: /correct emx2\.base_url/ },
   },
   {
     fault: "tmp_dir is missing",

@@ -77,9 +77,10 @@ test(
   testMs,
 );
 
-/** Of the state directory, with their contents. */
+/** Of the state directory, with their contents; the lease is a link. */
 function filesOf({ stateDir }: Stage) {
-  return readdirSync(stateDir).map((name) => [name, readFileSync(join(stateDir, name)).toString("base64")]);
+  const files = readdirSync(stateDir, { withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.map(({ name }) => [name, readFileSync(join(stateDir, name)).toString("base64")]);
 }
 
 test(
