@@ -14,6 +14,8 @@ import type { Engine } from "./engine.ts";
 
 export interface AdoptionParts extends AdoptingParts {
   readonly engine: Pick<Engine, "jobs" | "observe">;
+  /** False: it has more to look at. */
+  leftovers(signal: AbortSignal): Promise<boolean>;
 }
 
 export interface Adoption {
@@ -82,6 +84,7 @@ export function createAdoption(parts: AdoptionParts): Adoption {
       watches = [];
       for (let from = 0; from < Math.min(inTurn.length, maxJobsALook); from += looksAtOnce)
         await Promise.all(inTurn.slice(from, from + looksAtOnce).map((job) => look(job, signal)));
+      if (!(await parts.leftovers(signal))) unsettled = true;
       dueAt = clock.mono() + (unsettled ? shortPauseMs : usualPauseMs);
       if (watches.length > 0) void watched();
     },

@@ -22,6 +22,7 @@ import { Engine } from "./engine.ts";
 import { createHeartbeat } from "./heartbeat.ts";
 import { createHolders, type Sight } from "./holder.ts";
 import { createHolds, type Holds } from "./holds.ts";
+import { createLeftovers } from "./leftovers.ts";
 import type { Loop } from "./loop.ts";
 import { Pool } from "./pools.ts";
 import { createSchedulerPoll } from "./scheduler-poll.ts";
@@ -60,6 +61,8 @@ export interface Settings {
   readonly killWaitMs: number;
   readonly stderrLinesInReports: number;
   jobDir(jobId: JobId): string;
+  /** Of the job directories that are there. */
+  jobsOnDisk(): Promise<readonly JobId[]>;
   /** Jobs that EMX2 calls ours and nothing here knows are carried on: the operator knows that nobody else has them. */
   readonly takeOver: boolean;
   /** Whether another state directory is somebody's; it may take minutes to tell. */
@@ -187,15 +190,16 @@ function loops(
   const intervalMs = settings.pollIntervalMs;
   const usable = settings.profiles.filter((profile) => profile.unsupported === undefined);
   const perProfile = Object.fromEntries(usable.map((profile) => [profile.key, profile.maxConcurrentJobs]));
-  const adoption = createAdoption({
+  const found = {
     ...{ engine, client, clock, log, files, schedulerOf, profiles: usable },
     owner: settings.owner,
     holders: createHolders(settings.owner, settings.sightOf),
     worker: settings.worker,
     backend: settings.backend,
-    takeOver: settings.takeOver,
     jobDir: settings.jobDir,
-  });
+  };
+  const leftovers = createLeftovers({ ...found, journal: seams.journal, jobsOnDisk: settings.jobsOnDisk });
+  const adoption = createAdoption({ ...found, leftovers, takeOver: settings.takeOver });
   const serverPoll = createServerPoll({
     adoption,
     reach,

@@ -2,6 +2,7 @@
  * Composes a daemon from its configuration: takes the state's lock, opens the journal, and hands the real clock, EMX2,
  * schedulers and file system to `assemble`. Two ways to go on from there: `run`, until told to stop, and `once`, one cycle.
  */
+import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { createJobDirectory } from "../artifacts/job-directory.ts";
@@ -57,6 +58,9 @@ export interface Daemon extends Assembly {
 }
 
 export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { readonly is: "held"; readonly by: string };
+
+/** As EMX2 names its jobs. */
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** SIGTERM ends the daemon within 10 s wherever it is: loops get these, what is in flight those, then it stays in doubt. */
 const loopGraceMs = 2_000;
@@ -136,6 +140,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       killWaitMs: config.slurm.killWaitMs,
       stderrLinesInReports: config.worker.stderrLinesInReports,
       jobDir: (jobId) => join(tmpDir, jobId),
+      jobsOnDisk: async () => (await readdir(tmpDir)).filter((name) => uuid.test(name)),
       takeOver: options.takeOver ?? false,
       sightOf: createSight(clock, (other) =>
         watchLease(other, { clock, here: thisProcess(), staleMs: config.worker.stateLeaseMs, signal: options.signal }),

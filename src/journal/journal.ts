@@ -42,7 +42,7 @@ export interface InDoubt {
 }
 
 /** Beside these, `meta` holds the journal's own keys. */
-export type KeptName = "holds";
+export type KeptName = "holds" | "leftovers";
 
 interface JournalOptions {
   readonly clock: Clock;

@@ -1,6 +1,6 @@
 /** The state directory is lost in each phase of a job's life, and the next daemon carries the job on, once. */
 import { expect, test } from "bun:test";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cancelJob } from "../../src/emulator/submitter.ts";
 import { isTerminal } from "../../src/job/status.ts";
@@ -168,6 +168,61 @@ test(
     cancelJob(stage.state, id);
     await stage.until("its run has ended", () => existsSync(join(stage.slurmDir, "jobs", "1.end")));
     expect(stage.job(id).status).toBe("CANCELLED");
+  },
+  testMs,
+);
+
+test(
+  "cancelled at EMX2 before anybody looked: its run is ended all the same, its directory goes in its time, and that is looked for once",
+  async () => {
+    await using stage = await openStage({ profiles, worker: { keep_job_dirs: "1s", cancelled_wait_seconds: 0.5 } });
+    const id = stage.submit("copy", input);
+    const first = stage.start("run");
+    await stage.untilStatus(id, "STARTED");
+    await loseState(stage, first);
+    cancelJob(stage.state, id);
+    const said = stage.job(id).transitions.length;
+    const second = stage.start("run");
+    await stage.until("its run has ended", () => existsSync(join(stage.slurmDir, "jobs", "1.end")));
+    await stage.until("its directory is gone", () => !existsSync(join(stage.jobsDir, id)));
+    expect(stage.job(id)).toMatchObject({ status: "CANCELLED" });
+    expect(
+      stage
+        .job(id)
+        .transitions.slice(said)
+        .map(({ to }) => to),
+    ).toEqual(["CANCELLED"]);
+    second.kill("SIGTERM");
+    await second.ended();
+    const requests = stage.requests.length;
+    expect((await stage.start("once").ended()).exitCode).toBe(0);
+    expect(stage.requests.slice(requests).filter((line) => line.includes(id))).toEqual([]);
+  },
+  testMs,
+);
+
+test(
+  "deleted at EMX2 before anybody looked: its run is ended, and of another state's directories none is touched",
+  async () => {
+    await using stage = await openStage({ profiles });
+    const ids = [stage.submit("copy", input), stage.submit("copy", input)];
+    const first = stage.start("run");
+    for (const id of ids) await stage.untilStatus(id, "STARTED");
+    await loseState(stage, first);
+    const [deleted = "", foreign = ""] = ids;
+    for (const id of ids) stage.state.jobs.delete(id);
+    const owner = join(stage.jobsDir, foreign, ".emx2/owner");
+    const before = JSON.parse(readFileSync(owner, "utf8"));
+    writeFileSync(owner, JSON.stringify({ ...before, stateDir: join(stage.dir, "elsewhere") }));
+    stage.start("run");
+    await stage.until("its run was cancelled", () => callsOf(stage.slurmDir, "scancel").length > 0);
+    const calls = callsOf(stage.slurmDir, "scancel").filter((call) => call.includes(foreign));
+    expect(calls).toEqual([]);
+    await stage.until("its run has ended", () =>
+      callsOf(stage.slurmDir, "scancel").some((call) => call.includes(deleted)),
+    );
+    expect(JSON.parse(readFileSync(owner, "utf8")).state).toBe(before.state);
+    letGo(stage);
   },
   testMs,
 );

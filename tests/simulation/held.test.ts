@@ -99,6 +99,7 @@ class Site {
         takeOver: false,
         sightOf: async () => "unreadable",
         jobDir: (jobId) => `/jobs/${jobId}`,
+        jobsOnDisk: async () => [],
         blocked: async () => undefined,
         blockedProfiles: async () => new Map(),
         onFault(error) {

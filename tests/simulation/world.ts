@@ -139,6 +139,7 @@ function settingsOf(state: string, say: (line: string) => void): Parameters<type
     takeOver: false,
     sightOf: async () => "unreadable",
     jobDir: (jobId) => `/jobs/${jobId}`,
+    jobsOnDisk: async () => [],
     blocked: async () => undefined,
     blockedProfiles: async () => new Map(),
     onFault(error) {
