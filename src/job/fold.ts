@@ -90,7 +90,8 @@ function begun(job: Job, effect: Effect, at: number): Job {
 function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): Job {
   const run = job.run;
   if (run.stage !== "tracked") return job;
-  const { row, at } = event;
+  const { at } = event;
+  const row = event.row && run.row && isBehind(event.row, run.row) ? undefined : event.row;
   // What a receipt has said stays said when the directory is gone.
   const receipts = event.receipts.directory
     ? event.receipts
@@ -104,7 +105,10 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   // A program that has left the queue by itself needs no accounting to be over; what a signal meant only it can tell. And
   // its silence breaks no absence off that had begun.
   const silent = row === undefined && (receipts.exit?.signal === null || run.absentSince !== undefined);
-  const absent = row === null || silent;
+  // Of a run that a controller has forgotten accounting may say for ever that it lives. What a signal meant it may yet tell.
+  const runaway =
+    event.row?.source === "sacct" && phaseOf[event.row.state] !== "ended" && typeof receipts.exit?.signal !== "string";
+  const absent = row === null || silent || runaway;
   const { lookedAt, ...known } = run;
   const since = run.row === undefined || lastRow?.state === run.row.state ? run.since : at;
   const phase = lastRow && phaseOf[lastRow.state];
@@ -114,7 +118,9 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const requeues = requeuesSeen(run, lastRow);
   const seenAgain = requeued || (requeues ?? 0) > Math.max(receipts.restart, run.requeues ?? 0);
   // Where the next run's receipts came with the same look, the run before it is the one that was requeued.
-  const startsAfter = seenAgain ? receipts.restart - (again ? 1 : 0) : run.startsAfter;
+  const requeuedRun = seenAgain ? receipts.restart - (again ? 1 : 0) : run.startsAfter;
+  // Receipts may be seen late: as often as it was requeued, so many runs at least are over.
+  const startsAfter = requeues === undefined ? requeuedRun : Math.max(requeuedRun ?? 0, requeues - 1);
   const stuck = phase === "pending" && neverRunnable(lastRow?.reason);
   const superseded = startsAfter !== undefined && receipts.restart <= startsAfter;
   const exitSince = again ? undefined : run.exitSince;
@@ -134,12 +140,21 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
     ...(receipts.exit && !superseded ? { exitSince: exitSince ?? at } : {}),
     ...(absent ? { absentSince: run.absentSince ?? at } : {}),
   };
-  const waiting = ended || receipts.exit !== undefined || row === null;
+  const waiting = ended || receipts.exit !== undefined || row === null || runaway;
   const next = waiting ? { ...evidence, lookedAt: at } : evidence;
   if (Bun.deepEquals(evidence, known, true)) return waiting && lookedAt !== at ? { ...job, run: next } : job;
   // News may make an end of what was only to be asked again later (CancelRun): the lane need not wait it out.
   const { run: _waited, ...waits } = job.waits;
   return { ...job, run: next, waits };
+}
+
+const rank = { pending: 0, unknown: 0, running: 1, ending: 1, ended: 2 } as const;
+
+/** Accounting lags: what it shows of a run that has left the queue may be older than what the queue has shown. */
+function isBehind(row: SchedulerRow, known: SchedulerRow): boolean {
+  if (row.source !== "sacct" || row.schedulerId !== known.schedulerId) return false;
+  const [at = 0, knownAt = 0] = [row.submittedAt, known.submittedAt];
+  return at < knownAt || (at === knownAt && rank[phaseOf[row.state]] < rank[phaseOf[known.state]]);
 }
 
 /** A requeue may be over before anybody looks; then its new submit time alone tells of it. */

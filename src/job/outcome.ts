@@ -85,6 +85,12 @@ export const evidenceOrder: readonly Rule[] = [
       const { exit } = e;
       // In the queue again: where Slurm may requeue it, the receipt is of the run before.
       if (!exit || (e.phase === "pending" && e.graces.mayRequeue)) return undefined;
+      const over = e.phase === "ended" ? e.run.endedSince : e.phase === "absent" ? e.run.absentSince : undefined;
+      // The receipt of a run before it may come into sight first.
+      if (over !== undefined && e.graces.mayRequeue)
+        return waitUntil(e, over, e.graces.receiptMs, "a later run's receipt may not be seen yet", () =>
+          byReceipt(e, exit),
+        );
       if (e.phase === "ended" || e.phase === "absent") return ended(byReceipt(e, exit));
       const why = "the workload has ended, Slurm is still closing the job";
       return waitUntil(e, e.run.exitSince, e.graces.sealMs, why, () => byReceipt(e, exit));

@@ -13,6 +13,17 @@ import { answered } from "./answered.ts";
 /** Slurm's ids, the shell's and the simulation's. */
 const schedulerId = /^[A-Za-z0-9_-]{1,64}$/;
 
+export interface Leases {
+  /** The id that holds the run's attempt; undefined: none does, or the attempt was closed. */
+  holderOf(run: RunRef): Promise<string | undefined>;
+  /** Ids that can not be this run's: they hold other attempts of the job, or lost the lease and did nothing. */
+  foreignIds(run: RunRef): Promise<ReadonlySet<string>>;
+}
+
+export function leasesOnDisk(clock: Clock): Leases {
+  return { holderOf: (run) => leaseOf(run, clock), foreignIds: (run) => foreignIds(run, clock) };
+}
+
 /** The id that holds the run's attempt; undefined: none does, or the attempt was closed. */
 export function leaseOf(run: RunRef, clock: Clock): Promise<string | undefined> {
   return answered(clock, run.dir, async () => {

@@ -6,10 +6,16 @@
 import type { Clock } from "../clock.ts";
 import { type JobId, phaseOf, type RunRef, type SchedulerRow, type StatesAnswer } from "../job/run.ts";
 import { createEndDetails, type EndDetails } from "./end-details.ts";
-import { foreignIds, leaseOf } from "./lease.ts";
+import { type Leases, leasesOnDisk } from "./lease.ts";
 import type { FindAnswer, Scheduler } from "./scheduler.ts";
 import { sharedQuery, type Unavailable } from "./shared-query.ts";
-import { type CommandOptions, createCommands, killAfterS, type RowsAnswer } from "./slurm-commands.ts";
+import {
+  type CommandOptions,
+  createCommands,
+  killAfterS,
+  type RowsAnswer,
+  type SlurmCommands,
+} from "./slurm-commands.ts";
 import { type QueueRow, unwritableLogs } from "./slurm-format.ts";
 
 export interface SlurmOptions extends Omit<CommandOptions, "submitMs" | "queryMs"> {
@@ -32,8 +38,22 @@ export function createSlurm({ limits: given, ...options }: SlurmOptions): Schedu
   const { clock, user } = options;
   const limits = { ...usualLimits, ...given };
   const commands = createCommands({ ...options, submitMs: limits.submitMs, queryMs: limits.queryMs });
+  return slurmOver({ clock, commands, leases: leasesOnDisk(clock), user, limits });
+}
+
+export interface SlurmParts {
+  readonly clock: Clock;
+  readonly commands: SlurmCommands;
+  readonly leases: Leases;
+  readonly user: string;
+  readonly limits?: Partial<SlurmLimits>;
+}
+
+/** Slurm over whatever runs its commands and holds the job directories: the simulation hands in its own. */
+export function slurmOver({ clock, commands, leases, user, limits: given }: SlurmParts): Scheduler {
+  const limits = { ...usualLimits, ...given };
   const site = {
-    clock,
+    leases,
     queue: sharedQuery(clock, async (_, signal) => oursIn(await commands.queue(signal), user)),
     accounting: sharedQuery(clock, async (runs, signal) => oursIn(await commands.accounting(runs, signal), user)),
     ends: createEndDetails(clock),
@@ -52,7 +72,7 @@ export function createSlurm({ limits: given, ...options }: SlurmOptions): Schedu
 }
 
 interface Site {
-  readonly clock: Clock;
+  readonly leases: Leases;
   readonly queue: Ask;
   readonly accounting: Ask;
   readonly ends: EndDetails;
@@ -77,7 +97,7 @@ function oursIn(answer: RowsAnswer, user: string): Ours | Unavailable {
 }
 
 async function find(site: Site, run: RunRef, signal: AbortSignal): Promise<FindAnswer> {
-  const holder = await leaseOf(run, site.clock);
+  const holder = await site.leases.holderOf(run);
   if (holder !== undefined) return { is: "found", schedulerId: holder };
   const { schedulerId: _, ...byName } = run;
   for (const ask of [site.queue, site.accounting]) {
@@ -127,19 +147,19 @@ async function rowsOf(site: Site, runs: readonly RunRef[], ours: Ours): Promise<
 }
 
 /** The run's row. While its id is not known: a live one before an ended one, the newest first. */
-async function rowOf({ clock }: Site, run: RunRef, { rows }: Ours): Promise<SchedulerRow | undefined> {
+async function rowOf({ leases }: Site, run: RunRef, { rows }: Ours): Promise<SchedulerRow | undefined> {
   const named = rows.get(run.name) ?? [];
   if (run.schedulerId !== undefined) return plain(named.find((row) => row.schedulerId === run.schedulerId));
-  const candidates = await eligible(run, named, clock);
+  const candidates = await eligible(run, named, leases);
   return plain(
     candidates.sort((a, b) => liveFirst(a) - liveFirst(b) || Number(b.schedulerId) - Number(a.schedulerId))[0],
   );
 }
 
 /** Submitted since the intent, and nobody else's. A requeue makes the time of submission later, never earlier. */
-async function eligible(run: RunRef, rows: readonly QueueRow[], clock: Clock): Promise<QueueRow[]> {
+async function eligible(run: RunRef, rows: readonly QueueRow[], leases: Leases): Promise<QueueRow[]> {
   if (rows.length === 0) return [];
-  const foreign = await foreignIds(run, clock);
+  const foreign = await leases.foreignIds(run);
   const earliestS = run.notBefore / 1_000 - clockSkewS;
   return rows.filter((row) => !foreign.has(row.schedulerId) && (row.submittedAt ?? earliestS) >= earliestS);
 }

@@ -200,6 +200,52 @@ describe("judge", () => {
     });
   });
 
+  describe("accounting, which lags behind the queue,", () => {
+    const sacct = (shown: SlurmState, over: Partial<SchedulerRow> = {}) =>
+      row(shown, { source: "sacct", submittedAt: 100, ...over });
+    const running = row("RUNNING", { submittedAt: 100 });
+
+    test("takes nothing back that the queue has shown: a late PENDING is no requeue", () => {
+      const looks = [
+        [running, leased, startAt],
+        [sacct("PENDING"), exited(0), startAt + 5],
+      ] as const;
+      const end = [sacct("COMPLETED"), exited(0), startAt + 10] as const;
+      expect(runOf(...looks).startsAfter).toBeUndefined();
+      expect(outcomeIn(judge(runOf(...looks, end), graces)).result).toBe("succeeded");
+      const requeued = runOf(
+        [row("RUNNING", { submittedAt: 200 }), leased, startAt],
+        [sacct("PENDING"), leased, startAt + 5],
+      );
+      expect(requeued.row).toMatchObject({ state: "RUNNING", submittedAt: 200 });
+    });
+
+    test("may call a run alive for ever that the controller has forgotten: that is absence, and ends as lost", () => {
+      const look = (at: number) => [sacct("RUNNING"), leased, startAt + at] as const;
+      expect(judge(runOf(look(0), look(graces.lostMs - 1)), graces).is).toBe("waiting");
+      expect(outcomeIn(judge(runOf(look(0), look(graces.lostMs)), graces))).toMatchObject({ state: "LOST" });
+    });
+  });
+
+  test("a receipt seen late is not taken for the newest run's, where Slurm has requeued more often than runs were seen", () => {
+    const at = (submittedAt: number, shown: SlurmState) => row(shown, { submittedAt });
+    const second = { ...exited(143, term), restart: 1 };
+    const run = runOf(
+      [at(100, "RUNNING"), leased, startAt],
+      [at(200, "RUNNING"), leased, startAt + 5],
+      [at(300, "RUNNING"), leased, startAt + 10],
+      [at(300, "FAILED"), second, startAt + 15],
+    );
+    expect(judge(run, graces)).toMatchObject({ is: "waiting" });
+  });
+
+  test("where Slurm may requeue it, a receipt waits a moment for one of a later run", () => {
+    const requeuing = { ...graces, mayRequeue: true };
+    const look = (at: number) => [row("COMPLETED"), exited(0), startAt + at] as const;
+    expect(judge(runOf(look(0)), requeuing).is).toBe("waiting");
+    expect(outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), requeuing)).result).toBe("succeeded");
+  });
+
   test("a run that leaves no receipts ends by the scheduler's word alone", () => {
     const { ref, ...run } = runOf(
       [row("COMPLETED"), unleased, startAt],
