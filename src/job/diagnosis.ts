@@ -3,6 +3,7 @@
  * first that applies decides. What the evidence has said itself (`Outcome.cause`) is kept; the table only adds to it.
  */
 import type { Job } from "./job.ts";
+import { startedTwice } from "./outcome.ts";
 import type { Outcome } from "./run.ts";
 
 export interface Diagnosis {
@@ -53,6 +54,7 @@ const rules: readonly Rule[] = [
     who: `${submitter}, by asking for less; ${operator}, by the key it names`,
   },
   { applies: (_job, { state }) => state === "NEVER_SUBMITTED", who: submitter },
+  { applies: (_job, { cause }) => cause === startedTwice, who: operator },
   {
     applies: (_job, { state }) => state === "OUT_OF_MEMORY",
     cause: () => "the job needed more memory than it had",

@@ -188,6 +188,9 @@ function failureCause(exit: ExitReceipt, result: Outcome["result"], state?: Slur
   return exit.signal === null ? undefined : `ended after signal ${exit.signal}`;
 }
 
+/** Seen on 22.05: a controller that was killed comes back with a run as PENDING that goes on, ends it, and starts it anew. */
+export const startedTwice = "Slurm ended the run and started it a second time, which its lease refused";
+
 /** The scheduler's word alone: the script did not live to write its receipt, or its files can not be seen. */
 function byRow(e: Evidence, row: SchedulerRow): Outcome {
   const receipts = e.run.receipts;
@@ -201,6 +204,7 @@ function byRow(e: Evidence, row: SchedulerRow): Outcome {
     ...(row.signal === undefined ? {} : { signal: row.signal }),
   } as const;
   if (row.state === "CANCELLED") return { ...base, result: endOnRequest(e), cause: cancelledBy(e) };
+  if (e.leased && receipts?.lost.includes(row.schedulerId)) return { ...base, result: "failed", cause: startedTwice };
   if (row.state !== "COMPLETED") return { ...base, result: "failed" };
   if (missing) return { ...base, result: "failed", cause: `Slurm says COMPLETED, but ${missing} is missing` };
   return { ...base, result: "succeeded" };

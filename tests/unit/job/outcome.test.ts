@@ -6,6 +6,7 @@
  *   .        waits, however long                            -           can not be
  */
 import { describe, expect, test } from "bun:test";
+import { diagnose } from "../../../src/job/diagnosis.ts";
 import type { Stop } from "../../../src/job/job.ts";
 import { type Graces, judge, outputDirectory, type Tracked, type Verdict } from "../../../src/job/outcome.ts";
 import type { Outcome, Receipts, SchedulerRow, SlurmState } from "../../../src/job/run.ts";
@@ -244,6 +245,15 @@ describe("judge", () => {
     const look = (at: number) => [row("COMPLETED"), exited(0), startAt + at] as const;
     expect(judge(runOf(look(0)), requeuing).is).toBe("waiting");
     expect(outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), requeuing)).result).toBe("succeeded");
+  });
+
+  test("a run that a controller has ended and started again fails for that, and not for the lease's exit code", () => {
+    const refused = { ...leased, lost: ["7"] };
+    const end = (at: number) => [row("FAILED", { exitCode: 93, signal: 0 }), refused, startAt + at] as const;
+    const outcome = outcomeIn(judge(runOf(end(0), end(graces.receiptMs)), graces));
+    expect([outcome.result, outcome.exitCode]).toEqual(["failed", 93]);
+    expect(outcome.cause).toContain("a second time");
+    expect(diagnose(play(toTracked), outcome).who).toContain("operator");
   });
 
   test("a run that leaves no receipts ends by the scheduler's word alone", () => {
