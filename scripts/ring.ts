@@ -16,6 +16,8 @@ export interface Ring {
   /** A glob of test files that belong to another ring. */
   without?: string;
   timeoutMs?: number;
+  /** How many of a file's concurrent tests run at a time; left out: Bun's 20. */
+  concurrency?: number;
   env?: Record<string, string>;
 }
 
@@ -28,6 +30,7 @@ export async function runRing(ring: Ring, reports: string): Promise<Result> {
   const report = join(reports, `${ring.directory.replaceAll("/", "-")}.xml`);
   const timeoutMs = ring.timeoutMs ?? testTimeoutMs;
   const flags = ["--only-failures", `--timeout=${timeoutMs}`, "--reporter=junit", `--reporter-outfile=${report}`];
+  if (ring.concurrency !== undefined) flags.push(`--max-concurrency=${ring.concurrency}`);
   if (ring.without !== undefined) flags.push(`--path-ignore-patterns=${ring.without}`);
   const exitCode = await run(["bun", "test", ...flags, `./${ring.directory}`], ring.env);
   const { unallowed, ...result } = judge(exitCode, existsSync(report) ? readFileSync(report, "utf8") : "", skips, ci);

@@ -1,5 +1,5 @@
 /**
- * The cluster of the Slurm ring: may this machine have one, and its life around the tests. A Slurm that belongs to
+ * The clusters of the Slurm ring: may this machine have one, of which kinds, and its life around the tests. A Slurm that belongs to
  * somebody is never touched: where one is configured or running, the ring stays away.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
@@ -86,17 +86,37 @@ export function installSlurm(): void {
   if (!success) throw new Error("Slurm could not be installed");
 }
 
+/** A kind of cluster, and the tests that are for it. */
+export interface Variant {
+  directory: string;
+  /** A glob of those below it that are for other kinds. */
+  without?: string;
+  /** Of tests/slurm/up.sh. */
+  options: readonly string[];
+}
+
+const directory = "tests/integration/slurm";
+/** A machine has control groups of one version or the other; without those of version 1 Slurm finds processes by /proc. */
+const cgroup = existsSync("/sys/fs/cgroup/memory") && existsSync("/sys/fs/cgroup/freezer") ? "v1" : "none";
+
+/** One after the other: as Slurm is first set up, one that forgets soon, one without accounting. */
+export const variants: readonly Variant[] = [
+  { directory, without: `${directory}/{forgetful,unaccounted}/**`, options: [] },
+  { directory: `${directory}/forgetful`, options: ["--min-job-age", "3", "--cgroup", cgroup] },
+  { directory: `${directory}/unaccounted`, options: ["--accounting", "none"] },
+];
+
 export interface Cluster extends AsyncDisposable {
-  /** What the tests find it by. */
-  env: { EMX2_TEST_SLURM_CONF: string; EMX2_TEST_SLURM_USER: string };
+  /** What the tests find it by; its directory, since they may disturb it. */
+  env: { EMX2_TEST_SLURM_CONF: string; EMX2_TEST_SLURM_STATE: string; EMX2_TEST_SLURM_USER: string };
 }
 
 /** The cluster lives while its stdin is open, so it ends with this process, however that ends. */
-export async function startCluster(): Promise<Cluster> {
+export async function startCluster({ options }: Variant): Promise<Cluster> {
   // Not TMPDIR, whose path may be too long for the sockets and closed to the ordinary user.
   const dir = mkdtempSync("/tmp/emx2-slurm-");
   // A group of its own, so that Ctrl-C reaches this process alone, and the cluster in order.
-  const script = Bun.spawn([join(scripts, "cluster.sh"), dir], {
+  const script = Bun.spawn([join(scripts, "cluster.sh"), dir, ...options], {
     stdio: ["pipe", "pipe", "inherit"],
     detached: true,
   });
@@ -104,7 +124,11 @@ export async function startCluster(): Promise<Cluster> {
   if (value === undefined) throw new Error(`the cluster did not start: exit ${await script.exited}`);
   process.stdout.write(value);
   return {
-    env: { EMX2_TEST_SLURM_CONF: join(dir, "etc/slurm.conf"), EMX2_TEST_SLURM_USER: "emx2" },
+    env: {
+      EMX2_TEST_SLURM_CONF: join(dir, "etc/slurm.conf"),
+      EMX2_TEST_SLURM_STATE: dir,
+      EMX2_TEST_SLURM_USER: "emx2",
+    },
     async [Symbol.asyncDispose]() {
       script.stdin.end();
       const code = await script.exited;

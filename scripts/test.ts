@@ -3,16 +3,19 @@
  * a test fails, and so does a skipped test that tests/skips.txt does not allow. The last line is always
  * `N passed, N failed`.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buildFailing } from "./build-failing.ts";
 import { run, signalExitCode, stopOnSignals, stopped } from "./program.ts";
 import { ci, type Result, runRing, skips } from "./ring.ts";
 import { allowance } from "./skips.ts";
-import { decide, installSlurm, startCluster, thisMachine } from "./slurm-ring.ts";
+import { decide, installSlurm, startCluster, thisMachine, variants } from "./slurm-ring.ts";
 
 const wholeLimitMs = 24 * 60_000;
 const slurmTestTimeoutMs = 120_000;
+/** Most of these wait, some of them for minutes. */
+const faultsAtOnce = 8;
 const failure: Result = { passed: 0, failed: 1, skipped: [] };
 const reports = mkdtempSync(join(tmpdir(), "emx2-hpc-test-"));
 
@@ -25,12 +28,13 @@ const steps: Readonly<Record<string, () => Promise<Result>>> = {
   contract: () => runRing({ directory: "tests/contract" }, reports),
   build: () => check("bun", "scripts/build.ts"),
   integration: () => runRing({ directory: "tests/integration", without: "tests/integration/slurm/**" }, reports),
+  fault,
   simulation: () => runRing({ directory: "tests/simulation" }, reports),
   smoke: () => runRing({ directory: "tests/smoke" }, reports),
   slurm,
 };
 /** These run the compiled executable. */
-const needBuild = ["integration", "smoke", "slurm"];
+const needBuild = ["integration", "fault", "smoke", "slurm"];
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -77,6 +81,17 @@ async function check(...command: string[]): Promise<Result> {
   return (await run(command)) === 0 ? { passed: 1, failed: 0, skipped: [] } : failure;
 }
 
+async function fault(): Promise<Result> {
+  return runRing({ directory: "tests/fault", concurrency: faultsAtOnce, env: await withFailpoints() }, reports);
+}
+
+/** How the tests find the executable with failpoints. */
+async function withFailpoints(): Promise<Record<string, string>> {
+  const executable = join(reports, "emx2-hpc-daemon-failing");
+  if (!existsSync(executable)) await buildFailing(executable);
+  return { EMX2_TEST_FAILING_EXECUTABLE: executable };
+}
+
 async function slurm(): Promise<Result> {
   const decision = decide(thisMachine());
   if (!decision.run) {
@@ -85,9 +100,15 @@ async function slurm(): Promise<Result> {
   }
   if (stopped()) return failure;
   if (decision.install) installSlurm();
-  await using cluster = await startCluster();
-  return await runRing(
-    { directory: "tests/integration/slurm", timeoutMs: slurmTestTimeoutMs, env: cluster.env },
-    reports,
-  );
+  const failpoints = await withFailpoints();
+  const results: Result[] = [];
+  for (const variant of variants) {
+    if (stopped()) return failure;
+    await using cluster = await startCluster(variant);
+    const env = { ...cluster.env, ...failpoints };
+    results.push(await runRing({ ...variant, timeoutMs: slurmTestTimeoutMs, env }, reports));
+  }
+  const total = (key: "passed" | "failed") => results.reduce((sum, result) => sum + result[key], 0);
+  const skipped = results.flatMap((result) => result.skipped);
+  return { passed: total("passed"), failed: total("failed"), skipped };
 }

@@ -2,34 +2,40 @@
 # Boots a throw-away one-node Slurm as root, without systemd: munge, slurmctld, slurmd and, for sacct, MariaDB and
 # slurmdbd. Everything it writes lies below the state directory, but for the ordinary user who submits.
 #
-#   up.sh --state DIR [--accounting slurmdbd|none] [--min-job-age SECONDS]
+#   up.sh --state DIR [--accounting slurmdbd|none] [--min-job-age SECONDS] [--cgroup none|v1]
+#
+# --cgroup v1: Slurm tracks processes by control groups, and the kernel holds jobs to their --mem. Needs a machine whose
+# version 1 controllers are mounted.
 #
 # The clients then need SLURM_CONF=DIR/etc/slurm.conf. down.sh stops it; both know their daemons by DIR/run/*.pid.
 set -euo pipefail
 
-state='' accounting=slurmdbd min_job_age=300
+state='' accounting=slurmdbd min_job_age=300 cgroup=none
 user=emx2
-ready_seconds=60 # how long each daemon may take to answer
 
-die() {
+usage() {
   printf 'up.sh: %s\n' "$*" >&2
-  exit 1
+  exit 2
 }
 
 arguments=("$@")
 while (($#)); do
-  (($# >= 2)) || die "$1 needs a value"
+  (($# >= 2)) || usage "$1 needs a value"
   case $1 in
     --state) state=$2 ;;
     --accounting) accounting=$2 ;;
     --min-job-age) min_job_age=$2 ;;
-    *) die "unknown option $1" ;;
+    --cgroup) cgroup=$2 ;;
+    *) usage "unknown option $1" ;;
   esac
   shift 2
 done
-[[ $accounting == slurmdbd || $accounting == none ]] || die '--accounting takes slurmdbd or none'
-[[ $min_job_age =~ ^[0-9]+$ ]] || die '--min-job-age takes seconds'
-[[ $state == /* ]] || die '--state takes an absolute path'
+[[ $accounting == slurmdbd || $accounting == none ]] || usage '--accounting takes slurmdbd or none'
+[[ $min_job_age =~ ^[0-9]+$ ]] || usage '--min-job-age takes seconds'
+[[ $cgroup == none || $cgroup == v1 ]] || usage '--cgroup takes none or v1'
+[[ $state == /* ]] || usage '--state takes an absolute path'
+# shellcheck source-path=SCRIPTDIR source=daemons.sh
+source "${BASH_SOURCE[0]%/*}/daemons.sh"
 # The sockets lie in there, and a Unix socket's path ends at 107 bytes.
 ((${#state} <= 80)) || die "$state is too long for Unix sockets"
 ((EUID == 0)) || die 'needs root: slurmd starts jobs for other users'
@@ -44,35 +50,6 @@ if [[ $address != 127.* && -z ${EMX2_TEST_OWN_HOST_NAME:-} ]] && unshare --uts t
 fi
 [[ $address ]] || die "the host name $host has no address: add it to /etc/hosts"
 [[ $address == 127.* ]] || printf 'up.sh: %s is %s: the cluster listens there, not on loopback\n' "$host" "$address" >&2
-
-# Marks our daemons in /proc/PID/environ, so that nobody takes them for a site's own.
-export EMX2_TEST_CLUSTER=$state
-export SLURM_CONF=$state/etc/slurm.conf
-export PATH=$PATH:/usr/sbin:/sbin
-etc=$state/etc run=$state/run log=$state/log
-
-# launch NAME COMMAND...: runs what puts itself into the background, its words going to NAME's log.
-launch() {
-  local name=$1
-  shift
-  "$@" </dev/null >>"$log/$name.log" 2>&1 || fail "$name" "did not start"
-}
-
-# wait_for NAME COMMAND...: polls until COMMAND succeeds.
-wait_for() {
-  local name=$1 deadline=$((SECONDS + ready_seconds)) said
-  shift
-  until said=$("$@" 2>&1); do
-    ((SECONDS < deadline)) || fail "$name" "does not answer after $ready_seconds s: $said"
-    sleep 0.1
-  done
-}
-
-# fail NAME WHAT: ends with the daemon's last words.
-fail() {
-  tail -n 20 "$log/$1.log" >&2 || true
-  die "$1 $2"
-}
 
 # free_ports COUNT: the first of so many unused neighbours, below the range that the kernel hands out by itself.
 free_ports() {
@@ -108,6 +85,23 @@ AccountingStoragePort=$database_port
 AccountingStoragePass=$run/munge.socket"
 fi
 
+version=$(slurmd -V | awk '{ print $2 }')
+if [[ $cgroup == v1 ]]; then
+  tracker_lines="ProctrackType=proctrack/cgroup
+TaskPlugin=task/cgroup"
+  cat >"$etc/cgroup.conf" <<END
+CgroupPlugin=cgroup/v1
+CgroupMountpoint=/sys/fs/cgroup
+ConstrainRAMSpace=yes
+END
+else
+  tracker_lines="ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none"
+  # From 23.02 on slurmd looks for a cgroup plugin unless told not to; 22.05 does not know the word.
+  : >"$etc/cgroup.conf"
+  ((${version%%.*} < 23)) || echo 'CgroupPlugin=disabled' >"$etc/cgroup.conf"
+fi
+
 # CommunicationParameters: bind the address of the host name, not every interface.
 # config_overrides: believe CPUs and RealMemory below, not the hardware. KillWait: SIGKILL follows SIGTERM soon.
 cat >"$SLURM_CONF" <<END
@@ -128,8 +122,7 @@ SlurmdLogFile=$log/slurmd.log
 SlurmdSpoolDir=$state/spool
 SlurmdParameters=config_overrides
 ReturnToService=2
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+$tracker_lines
 JobAcctGatherType=jobacct_gather/linux
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
@@ -145,26 +138,13 @@ NodeName=$host NodeAddr=$address CPUs=64 RealMemory=65536 State=UNKNOWN
 PartitionName=cpu Nodes=$host Default=YES MaxTime=7-00:00:00 DefaultTime=01:00:00 State=UP
 END
 
-# From 23.02 on slurmd looks for a cgroup plugin unless told not to; 22.05 does not know the word.
-version=$(slurmd -V | awk '{ print $2 }')
-: >"$etc/cgroup.conf"
-((${version%%.*} < 23)) || echo 'CgroupPlugin=disabled' >"$etc/cgroup.conf"
-
-# munge refuses a socket below a directory that others may write to, as /tmp is, unless forced.
 (umask 077 && head -c 128 /dev/urandom >"$state/munge/key")
-launch munged munged --force --key-file="$state/munge/key" --seed-file="$state/munge/seed" \
-  --socket="$run/munge.socket" --pid-file="$run/munged.pid" --log-file="$log/munged.log"
-wait_for munged munge --no-input --socket="$run/munge.socket"
+start munged
 
 if [[ $accounting == slurmdbd ]]; then
-  # A Unix socket only, and no flushing: this data may go with the machine.
-  database=("--datadir=$state/db" --user=root)
-  launch mariadbd mariadb-install-db --no-defaults "${database[@]}" --auth-root-authentication-method=socket \
-    --auth-root-socket-user=root --skip-test-db
-  setsid mariadbd --no-defaults "${database[@]}" --socket="$run/mariadb.socket" --pid-file="$run/mariadbd.pid" \
-    --skip-networking --skip-log-bin --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=0 \
-    --innodb-lock-wait-timeout=900 --character-set-server=utf8mb4 </dev/null >>"$log/mariadbd.log" 2>&1 &
-  wait_for mariadbd mariadb-admin --no-defaults --user=root --socket="$run/mariadb.socket" ping
+  launch mariadbd mariadb-install-db --no-defaults --datadir="$state/db" --user=root \
+    --auth-root-authentication-method=socket --auth-root-socket-user=root --skip-test-db
+  start mariadbd
 
   (umask 077 && cat >"$etc/slurmdbd.conf") <<END
 AuthType=auth/munge
@@ -181,17 +161,14 @@ StorageHost=localhost
 StorageUser=root
 StorageLoc=slurm_acct
 END
-  # The database's socket has no key in slurmdbd.conf; the client library reads this variable.
-  MYSQL_UNIX_PORT=$run/mariadb.socket launch slurmdbd slurmdbd
-  wait_for slurmdbd sacctmgr -n show cluster
+  start slurmdbd
   # slurmctld ends where accounting does not know its cluster.
   launch slurmdbd sacctmgr -i -Q add cluster emx2test
 fi
 
 node_is_idle() { [[ $(sinfo -h -o %t) == idle ]]; }
-launch slurmctld slurmctld -f "$SLURM_CONF"
-wait_for slurmctld scontrol ping
-launch slurmd slurmd -f "$SLURM_CONF" -N "$host"
+start slurmctld
+start slurmd
 wait_for slurmd node_is_idle
 
-echo "Slurm $version, accounting $accounting, ready after $SECONDS s: SLURM_CONF=$SLURM_CONF"
+echo "Slurm $version, accounting $accounting, cgroup $cgroup, ready after $SECONDS s: SLURM_CONF=$SLURM_CONF"
