@@ -5,11 +5,12 @@
 import { longestBetweenAnswersMs } from "./deadline.ts";
 import { type EffectKind, type EffectOf, type JobEvent, laneOf, type Result, type UploadRole } from "./effect.ts";
 import { claimed, seenAtServer, taken } from "./fold-server.ts";
-import type { Job, Report, Said, Upload } from "./job.ts";
+import type { Job, Report, Run, Said, Upload } from "./job.ts";
 import { isTerminal } from "./status.ts";
 
 type Ended = Extract<JobEvent, { kind: "Ended" }>;
 type Refused = Extract<Result, { is: "refused" }>;
+type Submitting = Extract<Run, { stage: "submitting" }>;
 
 export function foldResult(job: Job, event: Ended): Job {
   const lane = laneOf(event.effect);
@@ -93,8 +94,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     const written = { stage: "written", ref: effect.ref } as const;
     // Its script is gone: as with an input that can not be had, the job fails before anything was run.
     if (result.is === "refused") return { ...job, run: written, inputs: { stage: "failed", detail: result.cause } };
-    if (result.is === "retry")
-      return { ...refusedAgain(job, result, at), run: before ? { ...run, ...before, doubt: true } : written };
+    if (result.is === "retry") return { ...refusedAgain(job, result, at), run: unsent(run, before, result) ?? written };
     const ref = { ...effect.ref, schedulerId: result.value.schedulerId };
     return { ...job, run: { stage: "tracked", ref, since: at } };
   },
@@ -190,6 +190,16 @@ function claimedAgain(job: Job, result: Result<"ClaimJob">): Job {
 
 function saidOf({ state, progress }: Report, at: number): Said {
   return { at, ...(state === undefined ? {} : { state }), ...(progress === undefined ? {} : { progress }) };
+}
+
+/** The one before it is still in doubt; and where the scheduler was silent since, it may have turned up meanwhile. */
+function unsent(
+  { absentAt: _looked, ...run }: Submitting,
+  before: Submitting["before"],
+  result: { readonly answered?: true },
+): Submitting | undefined {
+  if (!before) return undefined;
+  return { ...run, intentAt: before.intentAt, doubt: true, ...(result.answered ? { absentAt: before.absentAt } : {}) };
 }
 
 /** A scheduler that answers and says no lets the submission's time run; one that does not answer stops it. */

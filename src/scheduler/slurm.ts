@@ -161,7 +161,9 @@ async function eligible(run: RunRef, rows: readonly QueueRow[], leases: Leases):
   if (rows.length === 0) return [];
   const foreign = await leases.foreignIds(run);
   const earliestS = run.notBefore / 1_000 - clockSkewS;
-  return rows.filter((row) => !foreign.has(row.schedulerId) && (row.submittedAt ?? earliestS) >= earliestS);
+  // One that is still there is the job's whatever a clock said when the script was written: it may have been hours ahead.
+  const isOurs = (row: QueueRow) => phaseOf[row.state] !== "ended" || (row.submittedAt ?? earliestS) >= earliestS;
+  return rows.filter((row) => !foreign.has(row.schedulerId) && isOurs(row));
 }
 
 function liveOf({ rows }: Ours): Map<string, SchedulerRow[]> {

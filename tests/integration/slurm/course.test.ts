@@ -53,7 +53,8 @@ onRealSlurm("a job's whole course", () => {
 
   test("requeue: true lets Slurm run it again, and the second run's outputs are the ones that count", async () => {
     const program = `echo "run \${SLURM_RESTART_COUNT:-0}" >"$HPC_OUTPUT_DIR/run.txt"; [ "\${SLURM_RESTART_COUNT:-0}" = 1 ] || sleep 100`;
-    await using stage = await openSlurmStage({ profiles: { again: { program, requeue: true } } });
+    const worker = { receipt_wait_seconds: 2 };
+    await using stage = await openSlurmStage({ profiles: { again: { program, requeue: true } }, worker });
     const id = stage.submit("again");
     stage.start("run");
     await stage.untilStatus(id, "STARTED", slurmBoundMs);

@@ -222,10 +222,19 @@ describe("a submission in doubt", () => {
 
   test("still is when the second one could not be sent, so that a stop takes its lease away", () => {
     const again = { ...began({ kind: "Submit", ref }), at: fence + 2_000 };
-    const busy = { ...ended({ kind: "Submit", ref }, retry, fence + 3_000), at: fence + 2_000 };
+    const no = { ...retry, answered: true } as const;
+    const busy = { ...ended({ kind: "Submit", ref }, no, fence + 3_000), at: fence + 2_000 };
     const steps = [...lostSubmit, absentAt(fence + 1_000), again, busy];
     expect(kinds(decided(steps, fence + 4_000))).toBe("Submit");
     expect(kinds(decided([...steps, cancel], fence + 4_000))).toBe("CloseRun");
+  });
+
+  test("is looked for once more where the scheduler was silent to the second: the first may have come back with it", () => {
+    const again = { ...began({ kind: "Submit", ref }), at: fence + 2_000 };
+    const silent = { ...ended({ kind: "Submit", ref }, retry, fence + 3_000), at: fence + 2_000 };
+    const steps = [...lostSubmit, absentAt(fence + 1_000), again, silent];
+    expect(kinds(decided(steps, fence + 4_000))).toBe("FindRun");
+    expect(kinds(decided([...steps, absentAt(fence + 4_000)], fence + 4_000))).toBe("Submit");
   });
 
   test("that turns up when its job is to be closed is looked for again", () => {

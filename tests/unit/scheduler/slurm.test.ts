@@ -193,20 +193,27 @@ describe("find", () => {
     expect(await scheduler.find(ref, never)).toEqual({ is: "found", schedulerId: "77" });
   });
 
-  test("jobs of the same name that belong to another attempt, lost the lease, or are older, are not the run", async () => {
+  test("jobs of the same name that belong to another attempt, lost the lease, or ended before it was written, are not the run", async () => {
     const scheduler = slurm();
     const ref = run("j1", { attempt: "a2" });
     symlinkSync("5", join(ref.dir, ".emx2", "lease.a1"));
     writeFileSync(join(ref.dir, ".emx2", "lost.a2.6.0"), "{}");
     known(5, ref.name);
     known(6, ref.name);
-    known(7, ref.name, { submittedS: ref.notBefore / 1_000 - 3_600 });
+    known(7, ref.name, { submittedS: ref.notBefore / 1_000 - 3_600, ended: "COMPLETED" });
     expect(await scheduler.find(ref, never)).toEqual({ is: "absent" });
     known(8, ref.name, { ended: "FAILED" });
     expect(await scheduler.find(ref, never)).toEqual({ is: "found", schedulerId: "8" });
     known(9, ref.name);
     known(10, ref.name, { ended: "FAILED" });
     expect(await scheduler.find(ref, never)).toEqual({ is: "found", schedulerId: "9" });
+  });
+
+  test("one that is still there is the run whatever our clock said when its script was written", async () => {
+    const scheduler = slurm();
+    const ref = run("j1");
+    known(8, ref.name, { submittedS: ref.notBefore / 1_000 - 5 * 3_600 });
+    expect(await scheduler.find(ref, never)).toEqual({ is: "found", schedulerId: "8" });
   });
 
   test("what squeue has forgotten is found in accounting", async () => {
