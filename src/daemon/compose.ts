@@ -9,7 +9,6 @@ import { createJobDirectory } from "../artifacts/job-directory.ts";
 import { posixRoots } from "../artifacts/posix-roots.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import { StateError } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
@@ -24,12 +23,13 @@ import { type Assembly, assemble } from "./assemble.ts";
 import { clientOf } from "./connect.ts";
 import { profilesWithoutRoom, spaceShortage } from "./free-space.ts";
 import { logChange } from "./job-log.ts";
-import { type Loop, runLoop } from "./loop.ts";
+import { runLoop } from "./loop.ts";
 import { attend, cycle } from "./once.ts";
 import { overviewOf } from "./overview.ts";
 import { createRequests } from "./requests.ts";
 import { createSchedulers } from "./schedulers.ts";
 import { createSight } from "./sight.ts";
+import { createTenure, fetchWhileHeld } from "./tenure.ts";
 import { createPruneLoop, createSnapshotLoop } from "./upkeep.ts";
 
 export interface DaemonOptions {
@@ -62,9 +62,8 @@ export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { rea
 /** As EMX2 names its jobs. */
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** SIGTERM ends the daemon within 10 s wherever it is: loops get these, what is in flight those, then it stays in doubt. */
+/** SIGTERM ends the daemon within 10 s wherever it is: loops get these, what is in flight six more. */
 const loopGraceMs = 2_000;
-const stopGraceMs = 6_000;
 
 export async function compose(options: DaemonOptions): Promise<Composed> {
   const { clock = systemClock } = options;
@@ -81,8 +80,11 @@ export async function compose(options: DaemonOptions): Promise<Composed> {
     return { is: "ready", daemon: await daemonOn(journal, hold, clock, options) };
   } catch (error) {
     // Whoever tries again in this process must not find us holding it.
-    journal?.close();
-    hold.release();
+    try {
+      journal?.close();
+    } finally {
+      hold.release();
+    }
     throw error;
   }
 }
@@ -115,7 +117,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       clock,
       journal,
       log,
-      client: clientOf(config, clock, log),
+      client: clientOf(config, clock, log, { fetch: fetchWhileHeld(journal) }),
       files: createJobDirectory({ clock, log, state: journal.stateId }),
       schedulerOf: createSchedulers({ config, clock, log, user }),
     },
@@ -157,47 +159,9 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
   );
   const prune = createPruneLoop(clock, journal);
   const requests = createRequests({ engine: assembly.engine, clock, log, stateDir });
-  let lost = false;
-  hold.keep((error) => fault.reject(error));
-  const finish = async () => {
-    if (lost) {
-      await assembly.engine.stop(0);
-      journal.abandon();
-      hold.abandon();
-      return;
-    }
-    try {
-      await assembly.engine.stop(stopGraceMs);
-      journal.flush();
-      await snapshot.publish();
-    } finally {
-      try {
-        journal.close();
-      } finally {
-        hold.release();
-      }
-    }
-  };
-  /** What is somebody else's by now is left at once, without another word. */
-  const whileHeld = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await Promise.race([work(), fault.promise]);
-    } catch (error) {
-      lost = error instanceof StateError && error.state.reason === "lost";
-      throw error;
-    } finally {
-      await finish();
-    }
-  };
-  const guarded = (loop: Loop): Loop => ({
-    get intervalMs() {
-      return loop.intervalMs;
-    },
-    tick(signal) {
-      journal.check();
-      return loop.tick(signal);
-    },
-  });
+  hold.keep(fault.reject);
+  const { engine } = assembly;
+  const { whileHeld, guarded } = createTenure({ hold, journal, engine, snapshot, fault: fault.promise });
   return {
     ...assembly,
     run(signal) {
@@ -217,12 +181,17 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
     once: (signal) =>
       whileHeld(async () => {
         await prune.tick(signal);
-        const done = cycle({ ...assembly, requests, snapshot }, clock, config.worker.pollIntervalMs, signal);
+        const besides = {
+          heartbeat: guarded(assembly.heartbeat),
+          requests: guarded(requests),
+          snapshot: guarded(snapshot),
+        };
+        const done = cycle({ ...assembly, ...besides }, clock, config.worker.pollIntervalMs, signal);
         return await Promise.race([done, stopping(clock, signal).then(() => false)]);
       }),
     attend: (jobId, signal) =>
       whileHeld(async () => {
-        const done = attend({ ...assembly, requests }, jobId, clock, signal);
+        const done = attend({ ...assembly, requests: guarded(requests) }, jobId, clock, signal);
         await Promise.race([done, stopping(clock, signal)]);
         return assembly.engine.jobs.get(jobId);
       }),

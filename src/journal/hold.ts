@@ -11,11 +11,13 @@ import { acquireLock } from "./lock.ts";
 export interface Hold {
   /** False: the file system of the state directory refuses locks. */
   readonly hasLock: boolean;
+  /** It was taken over from another host, whose last writes may still arrive. */
+  readonly wasForeign: boolean;
   /** Throws StateError (`lost`) once somebody else holds it: then nothing may be done any more. */
   check(): void;
   /** Goes on holding it; told when it is lost. */
   keep(onLost: (error: StateError) => void): void;
-  /** Others may have it at once. */
+  /** Others may have it at once. Where it is somebody else's by now, nothing is written. */
   release(): void;
   /** It is somebody else's by now: nothing is written. */
   abandon(): void;
@@ -40,22 +42,29 @@ export async function holdState(stateDir: string, options: HoldOptions): Promise
   const hasLock = lock.is === "kernel";
   try {
     const leftMs = Math.max(0, deadline - clock.mono());
-    const lease = await acquireLease(stateDir, { ...options, here: thisProcess(), waitMs: leftMs, hasLock });
-    if ("held" in lease) {
+    const acquired = await acquireLease(stateDir, { ...options, here: thisProcess(), waitMs: leftMs, hasLock });
+    if ("held" in acquired) {
       lock.abandon();
-      return lease;
+      return acquired;
     }
+    const { lease, wasForeign } = acquired;
     return {
       hasLock,
+      wasForeign,
       check: lease.check,
       keep: lease.keep,
       release() {
-        // First the lease: whoever waits for the lock finds it free.
-        lease.end(true);
-        lock.release();
+        let isOurs = false;
+        try {
+          // First the lease: whoever waits for the lock finds it free.
+          isOurs = lease.give();
+        } finally {
+          if (isOurs) lock.release();
+          else lock.abandon();
+        }
       },
       abandon() {
-        lease.end(false);
+        lease.leave();
         lock.abandon();
       },
     };

@@ -3,9 +3,10 @@
  * it for a moment. A holder that was killed leaves its name behind; on its own host its process tells, and everywhere the
  * age of its last snapshot.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { describe, parseHolder } from "./lease-holder.ts";
 
 /** `holder`: for a person to read. `unsure`: it gave its name on another host, or has published nothing for long. */
 export type Holding =
@@ -19,7 +20,8 @@ const maxHolderLength = 200;
 
 /** `silentMs`: since the last sign of life. */
 export function holdingOf(stateDir: string, silentMs: number): Holding {
-  const holder = readHolder(join(stateDir, "lock.holder"));
+  // Where the file system refuses locks, the lease alone is held.
+  const holder = readHolder(join(stateDir, "lock.holder")) ?? leaseHolder(join(stateDir, "lease"));
   if (holder === undefined) return { is: "nobody" };
   const [, pid, host] = /^process (\d+) on (\S+),/.exec(holder) ?? [];
   const isHere = host === hostname();
@@ -30,6 +32,14 @@ export function holdingOf(stateDir: string, silentMs: number): Holding {
 function readHolder(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").trim().slice(0, maxHolderLength);
+  } catch {
+    return undefined;
+  }
+}
+
+function leaseHolder(path: string): string | undefined {
+  try {
+    return describe(parseHolder(readlinkSync(path)));
   } catch {
     return undefined;
   }

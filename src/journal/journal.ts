@@ -49,7 +49,7 @@ interface JournalOptions {
   /** The program's version, kept so that an older one can say who wrote a schema that it does not know. */
   readonly version?: string;
   /** What keeps others out of it; absent: nobody else can know it. */
-  readonly hold?: Pick<Hold, "check" | "hasLock">;
+  readonly hold?: Pick<Hold, "check" | "hasLock" | "wasForeign">;
 }
 
 const maxPendingRecords = 100;
@@ -59,7 +59,7 @@ const flushDelayMs = 1_000;
 export function openJournal(source: string | Uint8Array, options: JournalOptions): Journal {
   const path = typeof source === "string" ? source : ":memory:";
   const { hold, ...writer } = options;
-  const database = openDatabase(source, hold ? { ...writer, hasLock: hold.hasLock } : writer);
+  const database = openDatabase(source, { ...writer, ...hold });
   return new Journal(database, path, options.clock, hold?.check);
 }
 

@@ -28,7 +28,8 @@ export interface Holder extends Omit<Process, "startOf"> {
 export function thisProcess(): Process {
   const { pid } = process;
   return {
-    host: hostname(),
+    // One word, whatever somebody has called it.
+    host: encodeURIComponent(hostname()),
     machine: machineId(),
     boot: firstLine("/proc/sys/kernel/random/boot_id") ?? "-",
     pid,
@@ -37,16 +38,17 @@ export function thisProcess(): Process {
   };
 }
 
-/** What the link's target is; `turn` changes with each renewal. */
-export function textOf({ host, machine, boot, pid, start, since, token }: Holder, turn: number): string {
-  return [1, host, machine, boot, pid, start, since, token, turn].join(" ");
+/** What the link's target is. */
+export function textOf({ host, machine, boot, pid, start, since, token }: Holder): string {
+  return [1, host, machine, boot, pid, start, since, token].join(" ");
 }
 
 /** undefined: none, or of another version. */
 export function parseHolder(target: string | undefined): Holder | undefined {
   const words = target?.split(" ") ?? [];
   const [version, host = "", machine = "", boot = "", pid, start = "", since, token = ""] = words;
-  if (version !== "1" || words.length !== 9) return undefined;
+  // The token becomes part of a file's name.
+  if (version !== "1" || words.length !== 8 || !/^[\w-]+$/.test(token)) return undefined;
   return { host, machine, boot, pid: Number(pid), start, since: Number(since), token };
 }
 

@@ -1,31 +1,36 @@
 /**
  * Who holds a state directory, seen from every host that mounts it. The kernel's lock (`lock.ts`) keeps out a second instance
  * on one host; network file systems may not carry it to another, or refuse it altogether. So the holder also keeps a lease:
- * a symbolic link whose target names host, boot, process and a turn that changes with each renewal. A link carries its value
- * from the moment it is there, and rename(2) replaces it as a whole, on local disks and on NFS.
+ * a symbolic link `lease` that names host, boot, process and a token, and `lease.<token>` beside it, whose turn changes with
+ * each renewal.
  *
  * Nobody compares clocks of two hosts, nor a file's time with now: a lease is alive if it is seen to change while one's own
- * monotonic clock runs (`watchLease`). Taking over a dead one goes in four steps:
+ * monotonic clock runs (`watchLease`). With the usual 180 s a turn comes every 20 s, and no attribute cache is older than 60 s.
  *
- *   1. `lease.next` is made, which one taker alone can do (a link is made exclusively);
- *   2. `lease` is read again: still the dead one, or somebody was faster;
- *   3. `lease.next` is renamed to `lease`;
- *   4. for two renewals' time the taker does nothing, and then reads whether `lease` is still its own: a holder that was only
- *      suspended renews by that time, or finds a stranger's lease and stops.
+ * A dead one is taken over by a rename onto `lease`, which several may do. The last one has it, since
+ *   - a holder acts only for 30 s (1.5 renewals) after the start of a look at `lease` that showed its own name, and
+ *   - a taker acts only after 40 s (2 renewals) from the end of its rename, when `lease` still shows its own name.
+ * Whoever was replaced, suspended or not, has thus stopped before its successor begins. A name is put there once and never
+ * again, however late storage carries it out. Where the old holder is known to be gone (its reboot says so, or the lock that is
+ * ours), its heir need not wait: one process alone, who makes `lease.<token>.heir`. A holder that never showed a turn has no
+ * heir, for it may itself have been waiting for another to stop.
  */
-import { readlinkSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { errnoOf, StateError } from "../errors.ts";
+import { StateError } from "../errors.ts";
 import { describe, type Holder, isGoneHere, type Process, parseHolder, textOf } from "./lease-holder.ts";
-import { stateError } from "./state-error.ts";
+import { keepLease, type Lease, renewalsPerStale, turnPath } from "./lease-keeper.ts";
+import { makeLink, namesIn, readLink, removeLink, renameLink } from "./links.ts";
 
-export interface LeaseOptions {
+export interface WatchOptions {
   readonly clock: Clock;
   readonly here: Process;
   /** A foreign lease that has not changed for so long is dead. */
   readonly staleMs: number;
   readonly signal?: AbortSignal;
+}
+
+export interface LeaseOptions extends WatchOptions {
   /** How long to wait for a holder that is alive. */
   readonly waitMs: number;
   /** The kernel's lock is ours, and works: whoever held it on this machine is gone. */
@@ -34,212 +39,145 @@ export interface LeaseOptions {
   readonly onForeign: (what: "watched" | "taken over", who: string) => void;
 }
 
-export interface Lease {
-  /** Throws StateError (`lost`) where it is somebody else's. Asks the file system only now and then. */
-  check(): void;
-  /** Renews it from now on; whatever `check` would throw is told. */
-  keep(onLost: (error: StateError) => void): void;
-  /** `give`: it is free for others at once. Else it is left as it is. */
-  end(give: boolean): void;
+export interface Acquired {
+  readonly lease: Lease;
+  /** The holder before may only be suspended: what it has begun to write can still arrive. */
+  readonly wasForeign: boolean;
 }
 
-/** Renewals within the time in which a lease grows stale. */
-const renewalsPerStale = 9;
+/** Renewals' time, beyond the 1.5 for which a holder trusts a look. */
+const settleRenewals = 2;
 const looksPerRenewal = 4;
+/** Some come at once, one has it. So long the others may go on disputing before they leave it to them. */
+const maxDisputes = 3;
 
 /** Throws StateError where the directory can not hold links; `held` says by whom, for a person to read. */
 export async function acquireLease(
   stateDir: string,
   options: LeaseOptions,
-): Promise<Lease | { readonly held: string }> {
-  const { clock, here, waitMs, onForeign } = options;
+): Promise<Acquired | { readonly held: string }> {
+  const { clock, here, staleMs, signal, waitMs } = options;
   const path = join(stateDir, "lease");
-  const own = { ...here, since: Math.floor(clock.wall() / 1_000), token: clock.uuid() };
   const deadline = clock.mono() + waitMs;
-  for (;;) {
-    const target = readTarget(path);
-    if (target === undefined) {
-      if (makeLink(textOf(own, 0), path)) return createLease(path, own, options);
+  const lastResort = deadline + maxDisputes * staleMs;
+  let who: string | undefined;
+  while (clock.mono() <= lastResort) {
+    const own: Holder = { ...here, since: Math.floor(clock.wall() / 1_000), token: clock.uuid() };
+    const seen = look(path);
+    if (seen === undefined) {
+      if (makeLink(textOf(own), path)) return acquired(path, own, options, false);
+      // A network file system may deny for a while what it will not have made again.
+      await clock.sleep(lookMs(staleMs), signal);
       continue;
     }
-    const holder = parseHolder(target);
-    const who = describe(holder);
-    const isGone = isGoneHere(holder, here, options.hasLock);
+    const before = who;
+    who = describe(seen.holder);
+    const isGone = isGoneHere(seen.holder, here, options.hasLock);
     if (!isGone) {
-      onForeign("watched", who);
-      const seen = await watch(path, target, options);
-      if (seen === "changed" && clock.mono() < deadline) continue;
-      if (seen === "changed") return { held: who };
-      if (seen === "absent") continue;
-      onForeign("taken over", who);
+      if (who !== before) options.onForeign("watched", who);
+      const change = await watch(path, seen, options);
+      if (change === "changed" && clock.mono() >= deadline) break;
+      if (change !== "unchanged") continue;
+      options.onForeign("taken over", who);
     }
-    if (await takeOver(path, target, own, { ...options, settles: !isGone })) return createLease(path, own, options);
+    const wasForeign = !isGone || seen.turn === undefined;
+    if (await takeOver(path, seen, own, { ...options, isGone })) return acquired(path, own, options, wasForeign);
   }
+  return { held: who ?? "several that come and go" };
 }
 
 /** Is another state directory held? Takes up to `staleMs`, unless its holder is, or was, on this machine. */
 export async function watchLease(
   stateDir: string,
-  options: Pick<LeaseOptions, "clock" | "here" | "staleMs" | "signal">,
+  options: WatchOptions,
 ): Promise<"absent" | "fresh" | "stale" | "unreadable"> {
+  const { here } = options;
   const path = join(stateDir, "lease");
   try {
-    const target = readTarget(path);
-    if (target === undefined) return "absent";
-    const holder = parseHolder(target);
-    if (isGoneHere(holder, options.here, false)) return "stale";
-    if (holder?.boot === options.here.boot && holder.host === options.here.host) return "fresh";
-    const seen = await watch(path, target, options);
-    return seen === "changed" ? "fresh" : seen === "absent" ? "absent" : "stale";
+    const seen = look(path);
+    if (seen === undefined) return "absent";
+    if (isGoneHere(seen.holder, here, false)) return "stale";
+    if (seen.holder?.boot === here.boot && seen.holder.host === here.host) return "fresh";
+    const change = await watch(path, seen, options);
+    return change === "changed" ? "fresh" : change === "absent" ? "absent" : "stale";
   } catch (error) {
     if (error instanceof StateError) return "unreadable";
     throw error;
   }
 }
 
-async function watch(
-  path: string,
-  target: string,
-  { clock, staleMs, signal }: Pick<LeaseOptions, "clock" | "staleMs" | "signal">,
-): Promise<"changed" | "absent" | "unchanged"> {
+interface Seen {
+  readonly target: string;
+  readonly holder: Holder | undefined;
+  /** undefined: its holder has not begun to act. */
+  readonly turn: string | undefined;
+}
+
+function look(path: string): Seen | undefined {
+  const target = readLink(path);
+  if (target === undefined) return undefined;
+  const holder = parseHolder(target);
+  return { target, holder, turn: holder && readLink(turnPath(path, holder)) };
+}
+
+async function watch(path: string, seen: Seen, options: WatchOptions): Promise<"changed" | "absent" | "unchanged"> {
+  const { clock, staleMs, signal } = options;
   const until = clock.mono() + staleMs;
   while (clock.mono() < until) {
-    await clock.sleep(staleMs / renewalsPerStale / looksPerRenewal, signal);
-    const now = readTarget(path);
+    await clock.sleep(lookMs(staleMs), signal);
+    const now = look(path);
     if (now === undefined) return "absent";
-    if (now !== target) return "changed";
+    if (!isSame(now, seen)) return "changed";
   }
   return "unchanged";
 }
 
-/** False: somebody else was faster; look again. `settles`: its holder may only be suspended. */
+/** False: somebody else was faster; look again. */
 async function takeOver(
   path: string,
-  dead: string,
+  dead: Seen,
   own: Holder,
-  options: LeaseOptions & { readonly settles: boolean },
+  { clock, signal, staleMs, isGone }: WatchOptions & { readonly isGone: boolean },
 ): Promise<boolean> {
-  const { clock, signal, staleMs } = options;
   const renewMs = staleMs / renewalsPerStale;
-  const next = `${path}.next`;
-  const mine = textOf(own, 0);
-  if (!makeLink(mine, next)) {
-    const other = readTarget(next);
-    await clock.sleep(renewMs, signal);
-    // Whoever made it takes no such time for what comes next: it died in between.
-    if (other !== undefined && readTarget(next) === other) remove(next);
+  const next = `${turnPath(path, own)}.next`;
+  const from = clock.mono();
+  const isHeir = isGone && dead.turn !== undefined && makeLink(own.token, heirPath(path, dead));
+  // Before the look: what was just made has a network file system look anew.
+  makeLink(textOf(own), next);
+  const now = look(path);
+  if (now === undefined || !isSame(now, dead)) {
+    removeLink(next);
     return false;
   }
-  if (readTarget(path) !== dead) {
-    remove(next);
-    return false;
-  }
-  if (!rename(next, path)) return false;
-  if (readTarget(path) !== mine) return false;
-  if (!options.settles) return true;
-  await clock.sleep(2 * renewMs, signal);
-  return freshTarget(path, own) === mine;
+  renameLink(next, path);
+  if (readLink(path) !== textOf(own)) return false;
+  // Others had time to follow the dead one and begin, where storage took as long as that.
+  if (isHeir && clock.mono() - from < renewMs) return true;
+  await clock.sleep(settleRenewals * renewMs, signal);
+  makeLink("look", next);
+  const isOwn = readLink(path) === textOf(own);
+  removeLink(next);
+  return isOwn;
 }
 
-function createLease(path: string, own: Holder, { clock, staleMs }: LeaseOptions): Lease {
-  const renewMs = staleMs / renewalsPerStale;
-  let turn = 0;
-  let provenAt = { mono: clock.mono(), wall: clock.wall() };
-  let callOff: (() => void) | undefined;
-  let lost: StateError | undefined;
-
-  const prove = () => {
-    provenAt = { mono: clock.mono(), wall: clock.wall() };
-  };
-  const lose = (now: string | undefined): StateError => {
-    const by = now === undefined ? "somebody removed it" : `${describe(parseHolder(now))} has it`;
-    lost = new StateError(`${path}: this daemon no longer holds its state: ${by}`, { path, reason: "lost" });
-    return lost;
-  };
-  /** Reads before it writes: a lease that is another's is not written over. */
-  const renew = () => {
-    if (lost) throw lost;
-    const now = freshTarget(path, own);
-    if (parseHolder(now)?.token !== own.token) throw lose(now);
-    turn += 1;
-    const temporary = `${path}.${own.token}`;
-    remove(temporary);
-    makeLink(textOf(own, turn), temporary);
-    rename(temporary, path);
-    prove();
-  };
-
-  return {
-    check() {
-      if (lost) throw lost;
-      // The wall clock goes on while a host is suspended, the monotonic one does not.
-      const apartMs = Math.max(clock.mono() - provenAt.mono, Math.abs(clock.wall() - provenAt.wall));
-      if (apartMs > 1.5 * renewMs) renew();
-    },
-    keep(onLost) {
-      const next = () => {
-        callOff = clock.timer(renewMs, () => {
-          try {
-            renew();
-          } catch (error) {
-            if (!(error instanceof StateError)) throw error;
-            if (error.state.reason === "lost") return onLost(error);
-            // Storage that fails now may be well at the next turn. Nothing is done meanwhile that `check` is asked about.
-          }
-          next();
-        });
-      };
-      next();
-    },
-    end(give) {
-      callOff?.();
-      if (!give || lost) return;
-      if (parseHolder(readTarget(path))?.token === own.token) remove(path);
-    },
-  };
+function heirPath(path: string, { holder }: Seen): string {
+  return `${holder ? turnPath(path, holder) : path}.heir`;
 }
 
-/** Making an entry beside it first has a network file system look anew instead of giving what it remembers. */
-function freshTarget(path: string, own: Holder): string | undefined {
-  const probe = `${path}.${own.token}`;
-  makeLink("probe", probe);
-  const target = readTarget(path);
-  remove(probe);
-  return target;
+function acquired(path: string, own: Holder, options: LeaseOptions, wasForeign: boolean): Acquired {
+  const lease = keepLease(path, own, options);
+  // What the dead have left. One that is not dead finds out by the lease itself.
+  const [directory, prefix] = [join(path, ".."), `lease.${own.token}`];
+  for (const name of namesIn(directory))
+    if (name.startsWith("lease.") && !name.startsWith(prefix)) removeLink(join(directory, name));
+  return { lease, wasForeign };
 }
 
-function readTarget(path: string): string | undefined {
-  return guarded(path, () => readlinkSync(path), ["ENOENT"]);
+function isSame(one: Seen, other: Seen): boolean {
+  return one.target === other.target && one.turn === other.turn;
 }
 
-/** False: there is something already. Where NFS repeats a request whose answer was lost, that is what we made. */
-function makeLink(target: string, path: string): boolean {
-  const made = guarded(path, () => {
-    symlinkSync(target, path);
-    return true;
-  }, ["EEXIST"]);
-  return made ?? readTarget(path) === target;
-}
-
-/** False: `from` is gone. */
-function rename(from: string, to: string): boolean {
-  const done = () => {
-    renameSync(from, to);
-    return true;
-  };
-  return guarded(to, done, ["ENOENT"]) ?? false;
-}
-
-function remove(path: string): void {
-  guarded(path, () => unlinkSync(path), ["ENOENT"]);
-}
-
-/** undefined: one of the `expected` refusals. */
-function guarded<T>(path: string, act: () => T, expected: readonly string[]): T | undefined {
-  try {
-    return act();
-  } catch (error) {
-    if (expected.includes(errnoOf(error) ?? "")) return undefined;
-    throw stateError(error, path);
-  }
+function lookMs(staleMs: number): number {
+  return staleMs / renewalsPerStale / looksPerRenewal;
 }

@@ -77,6 +77,8 @@ function tryLock(path: string): Database | null {
   try {
     database = new Database(path, { strict: true, readwrite: true, create: true });
     database.run("PRAGMA locking_mode = EXCLUSIVE");
+    // Else a file beside it would be removed at the end, when the directory may be somebody else's.
+    database.run("PRAGMA journal_mode = MEMORY");
     database.run("BEGIN EXCLUSIVE");
     return database;
   } catch (error) {

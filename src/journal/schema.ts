@@ -5,6 +5,7 @@
 import { constants, Database } from "bun:sqlite";
 import { closeSync, existsSync, openSync } from "node:fs";
 import type { Clock } from "../clock.ts";
+import { putOwnCopy } from "./own-copy.ts";
 import { foreignFile, newerSchema, stateError } from "./state-error.ts";
 
 /** Migration n brings schema n to schema n + 1. Released ones never change. */
@@ -34,15 +35,23 @@ const migrations: readonly string[] = [
 
 const schemaVersion = migrations.length;
 
+interface Writer {
+  readonly clock: Clock;
+  readonly version?: string;
+  /** False: its file system refuses locks. */
+  readonly hasLock?: boolean;
+  /** Its last writer may only be suspended, on another host. */
+  readonly wasForeign?: boolean;
+}
+
 /** Opens or makes the database and brings it to our schema. `source`: path, `:memory:`, or the bytes of a database. */
-export function openDatabase(
-  source: string | Uint8Array,
-  writer: { readonly clock: Clock; readonly version?: string; readonly hasLock?: boolean },
-): Database {
+export function openDatabase(source: string | Uint8Array, writer: Writer): Database {
   const path = typeof source === "string" ? source : ":memory:";
+  const { hasLock = true, wasForeign = false } = writer;
   let database: Database | undefined;
   try {
-    database = connect(source, writer.hasLock ?? true);
+    if (wasForeign) putOwnCopy(path, () => takeBack(path, hasLock));
+    database = connect(source, hasLock);
     configure(database);
     migrate(database, path, writer);
     return database;
@@ -88,6 +97,17 @@ function unlocked(path: string): Database {
   return new Database(`file:${name}?nolock=1`, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI);
 }
 
+/** Reading it takes back a transaction that was cut off. */
+function takeBack(path: string, hasLock: boolean): void {
+  const database = connect(path, hasLock);
+  try {
+    configure(database);
+    database.query("SELECT count(*) FROM sqlite_schema").get();
+  } finally {
+    database.close(true);
+  }
+}
+
 function configure(database: Database): void {
   // A second opener is refused at once, for as long as this process lives.
   database.run("PRAGMA locking_mode = EXCLUSIVE");
@@ -95,7 +115,7 @@ function configure(database: Database): void {
   database.run("PRAGMA synchronous = FULL");
 }
 
-function migrate(database: Database, path: string, writer: { readonly clock: Clock; readonly version?: string }): void {
+function migrate(database: Database, path: string, writer: Writer): void {
   database.transaction(() => {
     const from = versionOf(database, path);
     runMigrations(database, from);

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock as clock } from "../../../src/clock.ts";
 import { holdingOf } from "../../../src/journal/holding.ts";
+import { textOf } from "../../../src/journal/lease-holder.ts";
 import { acquireLock } from "../../../src/journal/lock.ts";
 
 const minuteMs = 60_000;
@@ -41,4 +42,19 @@ test("of another host its last sign of life tells, and long silence leaves it un
   const holder = left(process.pid, "another-host");
   expect(holdingOf(stateDir, minuteMs)).toEqual({ is: "held", holder });
   expect(holdingOf(stateDir, 60 * minuteMs)).toEqual({ is: "unsure", holder });
+});
+
+test("without locks the lease tells", () => {
+  const holder = {
+    host: "another-host",
+    machine: "-",
+    boot: "b",
+    pid: 7,
+    start: "1",
+    since: 1_772_323_200,
+    token: "t",
+  };
+  symlinkSync(textOf(holder), join(stateDir, "lease"));
+  const words = "process 7 on another-host, since 2026-03-01T00:00:00.000Z";
+  expect(holdingOf(stateDir, minuteMs)).toEqual({ is: "held", holder: words });
 });
