@@ -6,6 +6,8 @@ import type { Job } from "../job/job.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
 
+const secondLookMs = 2_000;
+
 /** Every request about a job shares its trace id. */
 export function callFor(job: Job, signal: AbortSignal): Call {
   return { signal, traceId: job.traceId };
@@ -32,13 +34,17 @@ function lacksCapability(error: unknown): boolean {
   return status === 409 && detail.includes("does not have a registered capability");
 }
 
+/** That EMX2 does not know the job is believed when it says so twice: a redeploy may be under way. */
 export async function readJob(
   job: Job,
   _effect: EffectOf<"ReadJob">,
-  { client }: EffectContext,
+  { client, clock }: Pick<EffectContext, "client" | "clock">,
   signal: AbortSignal,
 ): Promise<Ending<"ReadJob">> {
-  return { result: { is: "ok", value: { job: await client.readJob(job.id, callFor(job, signal)) } } };
+  const call = callFor(job, signal);
+  const first = await client.readJob(job.id, call);
+  if (first === null) await clock.sleep(secondLookMs, signal);
+  return { result: { is: "ok", value: { job: first ?? (await client.readJob(job.id, call)) } } };
 }
 
 export async function report(

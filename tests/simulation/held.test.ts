@@ -10,8 +10,8 @@ import { type Profile, profileDefaults } from "../../src/job/profile.ts";
 import { type Journal, openJournal } from "../../src/journal/journal.ts";
 import type { Log } from "../../src/log.ts";
 import type { Scheduler } from "../../src/scheduler/scheduler.ts";
-import { createCluster, type SimulatedCluster } from "./cluster.ts";
-import { createMemoryFiles, type MemoryFiles } from "./memory-files.ts";
+import { type CalmCluster, createCluster } from "./cluster.ts";
+import { createMemoryFiles, type SimulatedFiles } from "./memory-files.ts";
 import { createVirtualClock, type VirtualClock } from "./virtual-clock.ts";
 
 const workerId = "w1";
@@ -28,10 +28,8 @@ const profileOf = (profile: string, over: Partial<Profile> = {}): Profile => ({
 class Site {
   readonly clock: VirtualClock = createVirtualClock({ seed: 1 });
   readonly server: EmulatorState = createState({ uuid: () => this.clock.uuid(), wall: () => this.clock.wall() });
-  readonly files: MemoryFiles = createMemoryFiles({ state });
-  readonly cluster: SimulatedCluster = createCluster(this.clock, this.files, {
-    ...{ lostSubmit: 0, lostSubmitArrives: 0, unavailable: 0 },
-  });
+  readonly files: SimulatedFiles = createMemoryFiles({ state });
+  readonly cluster: CalmCluster = createCluster(this.clock, this.files);
   readonly said: string[] = [];
   /** Minutes at which the cluster refused a submission of the profile `gpu`. */
   readonly refusals: number[] = [];

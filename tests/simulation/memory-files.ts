@@ -22,6 +22,8 @@ import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
 import { mismatch } from "../../src/artifacts/whole-file.ts";
 import { StorageError } from "../../src/errors.ts";
 import type { FileRow } from "../../src/job/effect.ts";
+import type { Leases } from "../../src/scheduler/lease.ts";
+import { leasesInMemory } from "./memory-leases.ts";
 
 export interface MemoryFiles extends JobFiles {
   /** Writes a file of the job or of its script; `path` is relative to the job directory. */
@@ -34,11 +36,16 @@ export interface MemoryFiles extends JobFiles {
   has(dir: string): boolean;
 }
 
+export interface SimulatedFiles extends MemoryFiles {
+  /** As the scheduler's adapter looks at them. */
+  readonly leases: Leases;
+}
+
 interface File {
   readonly bytes: Uint8Array;
   readonly mtimeMs: number;
 }
-interface Directory {
+export interface Directory {
   readonly owner: Owner;
   readonly files: Map<string, File>;
   readonly links: Map<string, string>;
@@ -46,9 +53,19 @@ interface Directory {
 
 const nobody: Owner = { state: "", stateDir: "", host: "", uid: 0 };
 
-/** `state`: whose directories `remove` may take away. */
-export function createMemoryFiles({ state }: { readonly state: string }): MemoryFiles {
-  const directories = new Map<string, Directory>();
+/** What is stored, for all who look at it. */
+export type Directories = Map<string, Directory>;
+
+interface View {
+  /** Whose directories `remove` may take away. */
+  readonly state: string;
+  readonly directories?: Directories;
+  /** Whether this host's cache shows what a node has left in `.emx2/`. */
+  sees?(dir: string, path: string): boolean;
+}
+
+export function createMemoryFiles(view: View): SimulatedFiles {
+  const { state, directories = new Map() as Directories, sees = () => true } = view;
   let writes = 0;
 
   function at(dir: string): Directory {
@@ -63,6 +80,7 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
   }
 
   return {
+    leases: leasesInMemory(directories, sees),
     put,
     symlink(dir, path, target) {
       const { files, links } = at(dir);
@@ -86,7 +104,8 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
       const there = directories.get(dir);
       if (!there) return { is: "nothing" };
       const { files, links, owner } = there;
-      const link = links.get(`${controlDirectory}/lease.a1`);
+      const lease = `${controlDirectory}/lease.a1`;
+      const link = sees(dir, lease) ? links.get(lease) : undefined;
       const holder = link === undefined ? undefined : holderOf(link);
       const base = files.get(`${controlDirectory}/output-base`);
       return {
@@ -136,9 +155,9 @@ export function createMemoryFiles({ state }: { readonly state: string }): Memory
       const inControl = `${controlDirectory}/`;
       const view = {
         names: [...files.keys(), ...links.keys()]
-          .filter((path) => path.startsWith(inControl))
+          .filter((path) => path.startsWith(inControl) && sees(run.dir, path))
           .map((path) => path.slice(inControl.length)),
-        link: async (name: string) => links.get(inControl + name) ?? null,
+        link: async (name: string) => (sees(run.dir, inControl + name) ? (links.get(inControl + name) ?? null) : null),
         async file(name: string) {
           const file = files.get(inControl + name);
           return file ? { text: new TextDecoder().decode(file.bytes) } : null;

@@ -1,0 +1,186 @@
+/**
+ * What goes wrong in one world: each fault is in it or not, as the seed has it, so that small worlds mix them all. After
+ * `quietAt` nothing goes wrong any more, and everything has to come to its end.
+ */
+export interface Span {
+  /** Milliseconds since the world's beginning. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** `reassignment`: EMX2 gives the job to a worker that is none of ours. */
+export type Ender = "submitter" | "deletion" | "reassignment" | "operator";
+
+/** How a run that has started goes on. */
+export type Fate =
+  | "well"
+  | "exit code"
+  | "out of memory"
+  | "time limit"
+  | "node failure"
+  | "preempted"
+  | "scancel"
+  | "requeue";
+
+export interface Weather {
+  readonly quietAt: number;
+  readonly jobs: number;
+  readonly workers: 1 | 2;
+  readonly requeue: boolean;
+  readonly accounting: boolean;
+  /** Until accounting shows what has changed; `wrong`: under other names before. */
+  readonly accountingLagMs: number;
+  readonly freshRowsAreWrong: boolean;
+  readonly minJobAgeMs: number;
+  readonly queueMs: number;
+  readonly runMs: number;
+  readonly completingMs: number;
+  /** Chances. */
+  readonly lostSubmit: number;
+  readonly lateSubmit: number;
+  readonly busy: number;
+  readonly failedQuery: number;
+  readonly crashAfterSubmit: number;
+  readonly fates: ReadonlyMap<Fate, number>;
+  readonly controllerDown: readonly Span[];
+  /** The controller runs on an empty state, until somebody gives it its own again. */
+  readonly amnesia: readonly Span[];
+  readonly databaseDown: readonly Span[];
+  readonly refusing: readonly Span[];
+  readonly lagMs: number;
+  readonly storageDown: readonly Span[];
+  readonly lostRequest: number;
+  readonly lostAnswer: number;
+  readonly doubled: number;
+  readonly slow: number;
+  readonly spurious: number;
+  readonly serverDown: readonly Span[];
+  readonly secretRotated: Span | undefined;
+  readonly endings: readonly { readonly by: Ender; readonly job: number; readonly at: number }[];
+  /** At so many lines of the chronicle the daemon is killed, and comes back after so long. */
+  readonly kills: readonly { readonly line: number; readonly awayMs: number; readonly losesState: boolean }[];
+  readonly clockJumps: readonly (Span & { readonly byMs: number })[];
+}
+
+const secondMs = 1_000;
+const minuteMs = 60 * secondMs;
+const hourMs = 60 * minuteMs;
+
+/** Nothing goes wrong. */
+export const calm: Weather = {
+  ...{
+    quietAt: 0,
+    jobs: 0,
+    workers: 1,
+    requeue: false,
+    accounting: true,
+    accountingLagMs: 0,
+    freshRowsAreWrong: false,
+  },
+  ...{ minJobAgeMs: 300 * secondMs, queueMs: 20 * secondMs, runMs: minuteMs, completingMs: secondMs },
+  ...{ lostSubmit: 0, lateSubmit: 0, busy: 0, failedQuery: 0, crashAfterSubmit: 0, fates: new Map(), lagMs: 0 },
+  ...{
+    controllerDown: [],
+    amnesia: [],
+    databaseDown: [],
+    refusing: [],
+    storageDown: [],
+    serverDown: [],
+    clockJumps: [],
+  },
+  ...{
+    lostRequest: 0,
+    lostAnswer: 0,
+    doubled: 0,
+    slow: 0,
+    spurious: 0,
+    secretRotated: undefined,
+    endings: [],
+    kills: [],
+  },
+};
+
+export function drawWeather(random: () => number): Weather {
+  const chance = (share: number) => random() < share;
+  const between = (least: number, most: number) => least + random() * (most - least);
+  /** Short ones are the most. */
+  const spread = (least: number, most: number) => least * (most / least) ** random();
+  const often = (share: number, most: number) => (chance(share) ? random() * most : 0);
+  const spans = (share: number, least: number, most: number): Span[] => {
+    const found: Span[] = [];
+    while (found.length < 3 && chance(share)) {
+      const from = spread(secondMs, 40 * minuteMs);
+      found.push({ from, to: from + spread(least, most) });
+    }
+    return found;
+  };
+  const jobs = 1 + Math.floor(random() * 4);
+  const requeue = chance(0.3);
+  const fates = new Map<Fate, number>();
+  for (const fate of ["exit code", "out of memory", "time limit", "node failure", "preempted", "scancel"] as const)
+    if (chance(0.15)) fates.set(fate, 0.3);
+  if (requeue) fates.set("requeue", 0.4);
+  const weather = {
+    jobs,
+    workers: chance(0.2) ? 2 : 1,
+    requeue,
+    accounting: chance(0.75),
+    accountingLagMs: often(0.5, 90 * secondMs),
+    freshRowsAreWrong: chance(0.5),
+    minJobAgeMs: chance(0.5) ? 300 * secondMs : between(2 * secondMs, 60 * secondMs),
+    queueMs: chance(0.8) ? spread(secondMs, 5 * minuteMs) : spread(5 * minuteMs, 30 * minuteMs),
+    runMs: spread(2 * secondMs, 9 * minuteMs),
+    completingMs: spread(100, minuteMs),
+    lostSubmit: often(0.4, 0.8),
+    lateSubmit: often(0.3, 0.8),
+    busy: often(0.15, 0.5),
+    failedQuery: often(0.3, 0.4),
+    crashAfterSubmit: often(0.2, 1),
+    fates,
+    controllerDown: spans(0.15, 10 * secondMs, hourMs),
+    amnesia: spans(0.05, 10 * minuteMs, 90 * minuteMs),
+    databaseDown: spans(0.2, 10 * secondMs, hourMs),
+    refusing: spans(0.1, 10 * secondMs, 20 * minuteMs),
+    lagMs: often(0.4, minuteMs),
+    storageDown: spans(0.15, 5 * secondMs, 10 * minuteMs),
+    lostRequest: often(0.3, 0.1),
+    lostAnswer: often(0.3, 0.15),
+    doubled: often(0.2, 0.2),
+    slow: often(0.2, 0.1),
+    spurious: often(0.25, 0.1),
+    serverDown: spans(0.15, minuteMs, chance(0.03) ? 48 * hourMs : 2 * hourMs),
+    secretRotated: chance(0.08) ? spans(1, 10 * secondMs, 30 * minuteMs)[0] : undefined,
+    endings: Array.from({ length: chance(0.25) ? 1 + Math.floor(random() * 2) : 0 }, () => ({
+      by: (["submitter", "deletion", "reassignment", "operator"] as const)[Math.floor(random() * 4)] ?? "submitter",
+      job: Math.floor(random() * jobs),
+      at: spread(5 * secondMs, 15 * minuteMs),
+    })),
+    kills: Array.from({ length: chance(0.6) ? 1 + Math.floor(random() * 4) : 0 }, () => ({
+      line: Math.floor(spread(5, 60 + 100 * jobs)),
+      awayMs: chance(0.9) ? spread(secondMs, 10 * minuteMs) : spread(10 * minuteMs, 6 * hourMs),
+      losesState: chance(0.12),
+    })).sort((a, b) => a.line - b.line),
+    clockJumps: spans(0.1, 10 * secondMs, hourMs).map((span) => ({
+      ...span,
+      byMs: (chance(0.5) ? 1 : -1) * spread(minuteMs, 6 * hourMs),
+    })),
+  } as const;
+  const { controllerDown, amnesia, databaseDown, refusing, storageDown, serverDown, clockJumps, secretRotated } =
+    weather;
+  const spansOfAll = [
+    controllerDown,
+    amnesia,
+    databaseDown,
+    refusing,
+    storageDown,
+    serverDown,
+    clockJumps,
+    secretRotated ?? [],
+  ];
+  const ends = spansOfAll.flat().map(({ to }) => to);
+  return { ...weather, quietAt: Math.max(45 * minuteMs, ...ends) };
+}
+
+export function isWithin(spans: readonly Span[], now: number): boolean {
+  return spans.some(({ from, to }) => now >= from && now < to);
+}
