@@ -89,8 +89,10 @@ export function installSlurm(): void {
 /** A kind of cluster, and the tests that are for it. */
 export interface Variant {
   directory: string;
-  /** A glob of those below it that are for other kinds. */
+  /** A glob of those below it that are for other kinds, or run beside. */
   without?: string;
+  /** Files whose tests mostly wait, and are run at the same time. */
+  beside: readonly string[];
   /** Of tests/slurm/up.sh. */
   options: readonly string[];
 }
@@ -101,9 +103,14 @@ const cgroup = existsSync("/sys/fs/cgroup/memory") && existsSync("/sys/fs/cgroup
 
 /** One after the other: as Slurm is first set up, one that forgets soon, one without accounting. */
 export const variants: readonly Variant[] = [
-  { directory, without: `${directory}/{forgetful,unaccounted}/**`, options: [] },
-  { directory: `${directory}/forgetful`, options: ["--min-job-age", "3", "--cgroup", cgroup] },
-  { directory: `${directory}/unaccounted`, options: ["--accounting", "none"] },
+  {
+    directory,
+    without: `${directory}/{forgetful/**,unaccounted/**,edges.test.ts}`,
+    beside: [`${directory}/edges.test.ts`],
+    options: [],
+  },
+  { directory: `${directory}/forgetful`, beside: [], options: ["--min-job-age", "3", "--cgroup", cgroup] },
+  { directory: `${directory}/unaccounted`, beside: [], options: ["--accounting", "none"] },
 ];
 
 export interface Cluster extends AsyncDisposable {
