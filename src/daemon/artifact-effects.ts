@@ -28,7 +28,10 @@ export async function listJobInputs(
   const taken = await files.create(job.dir, owner);
   if (taken.is === "foreign") {
     const cause = `${job.dir} belongs to another daemon (${taken.owner}): move it away, or end that one`;
-    return { result: { is: (job.waits.inputs?.failures ?? 0) < foreignTries ? "retry" : "refused", cause } };
+    if ((job.waits.inputs?.failures ?? 0) < foreignTries) return { result: { is: "retry", cause } };
+    // Two daemons of one worker id: what the other one claimed is not ours to fail.
+    const isOthers = job.claim.stage === "ours" && job.claim.byReading === true;
+    return { result: isOthers ? { is: "ok", value: { heldBy: cause } } : { is: "refused", cause } };
   }
   const listed = await listInputs(context, job.inputRefs, callFor(job, signal));
   if (listed.is === "refused") return { result: listed };

@@ -18,6 +18,7 @@ import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
 import { runOfDirectory } from "./found-run.ts";
 import type { Holders } from "./holder.ts";
+import { readSurely } from "./server-effects.ts";
 
 export interface LeftoverParts {
   readonly engine: Pick<Engine, "jobs" | "observe">;
@@ -77,7 +78,7 @@ async function takeIn(parts: LeftoverParts, id: JobId, signal: AbortSignal): Pro
   if (found.is !== "directory" || found.ownership.is !== "state") return;
   // Another state directory's are its own business, or `adoption.ts`'s.
   if (found.ownership.owner.stateDir !== owner.stateDir || holders.of(found.ownership).is !== "gone") return;
-  const job = await client.readJob(id, { signal });
+  const job = await readSurely({ client, clock }, id, { signal });
   if (job && (job.status === "PENDING" || (job.workerId === worker.workerId && !isTerminal(job.status)))) return;
   // Nothing is to be concluded from what EMX2 says now but that the run has to end.
   const known = { ...unknownJob(id), ...job, status: "CLAIMED" as const, workerId: worker.workerId };

@@ -72,7 +72,8 @@ export interface EffectValue {
   ClaimJob: { readonly job: ServerJob };
   /** null: EMX2 does not know the job (404). */
   ReadJob: { readonly job: ServerJob | null };
-  ListInputs: { readonly total: number; readonly bytes: number };
+  /** `heldBy`: the directory is another daemon's, and so is the claim. */
+  ListInputs: { readonly total: number; readonly bytes: number } | { readonly heldBy: string };
   StageFile: { readonly bytes: number };
   WriteScript: {
     readonly parametersHash: string;
@@ -95,7 +96,8 @@ export interface EffectValue {
   CreateArtifact: { readonly artifactId: string; readonly committed?: true };
   PutFile: { readonly bytes: number };
   Commit: Record<never, never>;
-  Report: Record<never, never>;
+  /** `lost`: EMX2 was restored from a backup and does not know the artifacts any more that the report names. */
+  Report: { readonly lost?: true };
   RemoveDir: Record<never, never>;
 }
 

@@ -60,6 +60,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     if (job.inputs.stage !== "unlisted") return job;
     if (result.is === "refused") return { ...job, inputs: { stage: "failed", detail: result.cause } };
     if (result.is !== "ok") return job;
+    if ("heldBy" in result.value) return { ...job, claim: { stage: "refused", why: result.value.heldBy } };
     const { total, bytes } = result.value;
     return {
       ...job,
@@ -171,6 +172,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
       return { ...(conflict ? doubted : job), said: saidOf(effect.report, at) };
     }
     if (!head) return job;
+    if (result.is === "ok" && result.value.lost) return uploadedAgain(job);
     if (result.is === "ok") return { ...taken(job, report, report.status), said: saidOf(report, at) };
     if (result.is !== "refused") return job;
     if (conflict) return doubted;
@@ -186,6 +188,12 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
 function claimedAgain(job: Job, result: Result<"ClaimJob">): Job {
   if (job.server.status !== "PENDING" || result.is === "retry") return job;
   return { ...job, server: result.is === "ok" ? { status: "CLAIMED", doubt: false } : { ...job.server, doubt: true } };
+}
+
+/** What was committed is uploaded once more, and the end that names it is said then. */
+function uploadedAgain(job: Job): Job {
+  const again = (upload: Upload): Upload => (upload.stage === "committed" ? { stage: "waiting" } : upload);
+  return { ...job, logs: again(job.logs), outputs: again(job.outputs), announced: job.server.status, outbox: [] };
 }
 
 function saidOf({ state, progress }: Report, at: number): Said {

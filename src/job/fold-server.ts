@@ -44,7 +44,8 @@ function settleClaim(
   at: number,
 ): Job {
   if (seen === null) return refuse(job, "EMX2 no longer knows the job");
-  if (seen.status === "CLAIMED" && seen.workerId === job.workerId) return claimed(job, seen, at);
+  if (seen.status === "CLAIMED" && seen.workerId === job.workerId)
+    return { ...claimed(job, seen, at), claim: { stage: "ours", at, byReading: true } };
   if (seen.status === "PENDING" && claim.refusal === undefined) return { ...job, claim: { stage: "wanted" } };
   return refuse(job, claim.refusal ?? `EMX2 says ${seen.status}${seen.workerId ? ` by worker ${seen.workerId}` : ""}`);
 }

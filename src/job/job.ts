@@ -121,7 +121,8 @@ export type Claim =
   | { readonly stage: "wanted" }
   /** A claim was sent, and its answer has not been read: only the job itself tells. */
   | { readonly stage: "claiming"; readonly doubt: boolean; readonly refusal?: string }
-  | { readonly stage: "ours"; readonly at: number }
+  /** `byReading`: the answer was lost, or a refusal. Another daemon of the same worker id may have made the claim. */
+  | { readonly stage: "ours"; readonly at: number; readonly byReading?: true }
   | { readonly stage: "refused"; readonly why: string };
 
 export type Inputs =

@@ -97,8 +97,12 @@ const uploads = { output: "outputs", log: "logs" } as const;
 const phrases: Phrases = {
   ClaimJob: () => "claimed",
   ReadJob: ({ job }) => (job === null ? "EMX2 does not know it" : seenWords(job)),
-  ListInputs: ({ total, bytes }) =>
-    total === 0 ? "it has no inputs" : `${counted(total, "input file")} to stage, ${size(bytes)}`,
+  ListInputs(value) {
+    if ("heldBy" in value) return `left to the daemon that has it: ${value.heldBy}`;
+    return value.total === 0
+      ? "it has no inputs"
+      : `${counted(value.total, "input file")} to stage, ${size(value.bytes)}`;
+  },
   StageFile: () => undefined,
   WriteScript: () => "inputs are here, batch script written",
   Submit: ({ schedulerId }) => `submitted as ${schedulerId}`,
@@ -111,7 +115,10 @@ const phrases: Phrases = {
   CreateArtifact: ({ artifactId }, { role }) => `${uploads[role]} go to artifact ${artifactId}`,
   PutFile: () => undefined,
   Commit: (_, { role }) => `${uploads[role]} COMMITTED`,
-  Report: (_, { report }) => `reported ${report.status}${reportDetail(report.detail)}`,
+  Report: ({ lost }, { report }) =>
+    lost
+      ? "EMX2 does not know the artifacts any more: they are uploaded again"
+      : `reported ${report.status}${reportDetail(report.detail)}`,
   RemoveDir: () => "its directory was removed",
 };
 

@@ -87,6 +87,13 @@ describe("a claim that EMX2 has forgotten", () => {
   });
 });
 
+test("artifacts that EMX2 has forgotten once they were committed are uploaded again before the end is said", () => {
+  const job = story.play([...finished, reportAnswer(ok<"Report">({ lost: true }))]);
+  expect(job).toMatchObject({ logs: { stage: "waiting" }, outputs: { stage: "waiting" }, outbox: [] });
+  expect(kinds(job)).toEqual(["SealFiles"]);
+  expect(statuses(story.play(uploaded, job))).toEqual(["COMPLETED"]);
+});
+
 test.each(["PutFile", "Commit"] as const)("an artifact that EMX2 has forgotten at %s is made again, once", (kind) => {
   const [seal, create, put] = story.uploaded("output");
   const effect = kind === "Commit" ? { kind, role: "output" as const } : { kind, role: "output" as const, index: 0 };

@@ -82,6 +82,13 @@ describe("a claim", () => {
     expect(answers({ status: "PENDING", workerId: null }).claim).toEqual({ stage: "refused", why: "already claimed" });
   });
 
+  test("that was read to be ours is let go, and nothing is said of it, where its directory is another daemon's", () => {
+    const held = ended({ kind: "ListInputs" }, ok<"ListInputs">({ heldBy: "/jobs/j1 belongs to another daemon" }));
+    const job = play([offered, began(claim), ended(claim, refused("already claimed", 409)), read({}), held]);
+    expect(job.outbox).toEqual([]);
+    expect(job.closed?.why).toBe("/jobs/j1 belongs to another daemon");
+  });
+
   test("that fails again and again, each time looked into, goes on counting its failures", () => {
     const again = [began(claim), ended(claim, doubt), read({ status: "PENDING", workerId: null })];
     const job = play([offered, ...again, ...again, ...again]);
