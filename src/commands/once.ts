@@ -33,7 +33,8 @@ export const once = defineCommand({
     warnOfOpenState(config, log);
     const composed = await compose({ config, backend, log, takeOver, lockWaitMs, version: version.text, signal });
     if (composed.is === "held") {
-      log.error("another instance holds this state", { stateDir: config.worker.stateDir, by: composed.by });
+      // Its forerunner is still at work, as happens in cron: the exit code says so to whoever asks.
+      log.info("another instance holds this state", { stateDir: config.worker.stateDir, by: composed.by });
       return exitCodes.held;
     }
     const reachable = await composed.daemon.once(signal);

@@ -59,7 +59,7 @@ export class Engine {
     for (const job of jobs) this.#jobs.set(job.id, job);
     for (const { jobId, effectId, effect } of inDoubt) {
       const result = { is: "doubt", cause: "the daemon ended before the answer came" } as const;
-      this.#parts.log.warn("an effect was begun and its end is not known", { jobId, effect: effect.kind });
+      this.#parts.log.debug("an effect was begun and its end is not known", { jobId, effect: effect.kind });
       this.#conclude(jobId, effectId, { effect, ending: { result } });
     }
     for (const id of [...this.#jobs.keys()]) this.#pump(id);

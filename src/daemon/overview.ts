@@ -9,7 +9,7 @@ export function overviewOf(
   { config, clock }: { readonly config: Config; readonly clock: Clock },
 ): Overview {
   const backends = new Set([...engine.jobs.values()].filter(({ closed }) => !closed).map(({ backend }) => backend));
-  const { cause } = reach;
+  const { cause = serverPoll.cause } = reach;
   return {
     at: clock.wall(),
     workerId: config.emx2.workerId,

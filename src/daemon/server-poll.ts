@@ -31,6 +31,8 @@ export interface ServerPoll extends Loop {
   watch(signal: AbortSignal): Promise<void>;
   /** False since the last tick could not be completed. */
   readonly reachable: boolean;
+  /** Of the last tick, where it could not be completed. */
+  readonly cause: string | undefined;
 }
 
 /** A server that goes on refusing claims after a registration is not told more by another. */
@@ -43,6 +45,7 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
   let missedAt = Number.NEGATIVE_INFINITY;
   /** Cycles in a row that failed. */
   let failures = 0;
+  let cause: string | undefined;
   const watch = createWatch(parts);
   const claim = createClaims(parts);
 
@@ -77,10 +80,12 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
       await work(signal);
       reach.answered();
       failures = 0;
+      cause = undefined;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError || error instanceof NetworkError)) throw error;
       failures += 1;
+      cause = error.message;
       reach.failed(error, "poll");
       // What concerns everything has been said.
       if (!reach.isDown && isNews(failures))
@@ -92,6 +97,9 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
     intervalMs: parts.intervalMs,
     get registered() {
       return registered !== undefined;
+    },
+    get cause() {
+      return cause;
     },
     get reachable() {
       return failures === 0 && !reach.isDown;

@@ -79,7 +79,12 @@ export function createServerReach({ clock, log, onRevival }: ReachParts): Server
       revived();
     },
     failed(error, by) {
-      if (error instanceof ApiError && !concernsAll(error)) return this.answered();
+      if (error instanceof ApiError && !concernsAll(error)) {
+        // It can be asked; that it is well would be too much to say of one that fails at what it is asked.
+        if (error.answer.status < 500) return this.answered();
+        failures = 0;
+        return revived();
+      }
       if (!(error instanceof ApiError || error instanceof NetworkError)) return;
       // What was under way when it went down says nothing new.
       if (down && by === "job") return;
