@@ -119,7 +119,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       log,
       client: clientOf(config, clock, log, { fetch: fetchWhileHeld(journal) }),
       files: createJobDirectory({ clock, log, state: journal.stateId }),
-      schedulerOf: createSchedulers({ config, clock, log, user }),
+      schedulerOf: createSchedulers({ config, clock, log, user, beforeCommand: () => journal.check() }),
     },
     {
       backend,

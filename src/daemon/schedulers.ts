@@ -15,6 +15,8 @@ export interface SchedulerParts {
   readonly log: Log;
   /** The name of the user who submits; undefined: no job is Slurm's. */
   readonly user: string | undefined;
+  /** Called before each command of Slurm; throws where the state, and so the jobs, are somebody else's by now. */
+  readonly beforeCommand: () => void;
 }
 
 export function createSchedulers(parts: SchedulerParts): (backend: BackendName) => Scheduler {
@@ -36,13 +38,13 @@ export function commandLog(log: Log): (completed: Completed) => void {
     });
 }
 
-function make(backend: BackendName, { config, clock, log, user }: SchedulerParts): Scheduler {
+function make(backend: BackendName, { config, clock, log, user, beforeCommand }: SchedulerParts): Scheduler {
   const { binDir, limits } = config.slurm;
   switch (backend) {
     case "slurm":
       if (user === undefined) throw new Error("Slurm is needed, and nobody has asked who submits");
       return createSlurm({
-        ...{ clock, env: process.env, user, onCommand: commandLog(log), limits },
+        ...{ clock, env: process.env, user, beforeCommand, onCommand: commandLog(log), limits },
         ...(binDir === undefined ? {} : { binDir }),
       });
     case "shell":

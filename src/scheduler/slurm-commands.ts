@@ -31,6 +31,8 @@ export interface CommandOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The name of the user who submits. */
   readonly user: string;
+  /** Called before each command; throws where none may be given any more. */
+  readonly beforeCommand?: () => void;
   /** Told of each command that has ended. */
   readonly onCommand?: (completed: Completed) => void;
   /** sbatch's own time. It waits up to 10 s for a controller, and longer for one that is busy. */
@@ -60,21 +62,22 @@ const sacctMarginS = 600;
 const maxQueueBytes = 32_000_000;
 
 export function createCommands(options: CommandOptions): SlurmCommands {
-  const { clock, user, binDir, queryMs, onCommand } = options;
+  const { clock, user, binDir, queryMs, beforeCommand, onCommand } = options;
   // cron sets no USER.
   const env = { ...options.env, USER: user, LOGNAME: user };
   const always = { clock, ...(onCommand ? { onCompleted: onCommand } : {}) };
   const forQuery = { ...always, env: queryEnvironment(env), timeoutMs: queryMs, maxOutputBytes: maxQueueBytes };
-  const query = (argv: readonly string[], signal: AbortSignal) =>
-    runProgram(located(binDir, argv), { ...forQuery, signal });
+  const query = (argv: readonly string[], signal: AbortSignal) => {
+    beforeCommand?.();
+    return runProgram(located(binDir, argv), { ...forQuery, signal });
+  };
 
   return {
-    submit: (run, profile, signal) =>
-      sbatch(located(binDir, sbatchArgv(run, profile)), options.submitMs, {
-        ...always,
-        env: submitEnvironment(env),
-        signal,
-      }),
+    async submit(run, profile, signal) {
+      beforeCommand?.();
+      const argv = located(binDir, sbatchArgv(run, profile));
+      return await sbatch(argv, options.submitMs, { ...always, env: submitEnvironment(env), signal });
+    },
 
     async queue(signal) {
       return rowsOf("squeue", await query(squeueArgv(user), signal));

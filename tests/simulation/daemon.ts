@@ -4,8 +4,9 @@
  */
 import type { Clock } from "../../src/clock.ts";
 import { type Assembly, assemble } from "../../src/daemon/assemble.ts";
-import { runLoop } from "../../src/daemon/loop.ts";
+import { type Loop, runLoop } from "../../src/daemon/loop.ts";
 import { createClient, type Fetch } from "../../src/emx2/client.ts";
+import { StateError } from "../../src/errors.ts";
 import { type Profile, profileDefaults } from "../../src/job/profile.ts";
 import { type Journal, openJournal } from "../../src/journal/journal.ts";
 import type { Log } from "../../src/log.ts";
@@ -39,18 +40,38 @@ const waits = {
   lostAfterMs: 20 * minuteMs,
 };
 const pollIntervalMs = 30_000;
+/** A lease that was still for three minutes is dead, and whoever takes it waits for some time more. */
+const takenOverAfterMs = 220_000;
+
+/** One life, and whether the state is still its own. */
+interface Life {
+  readonly assembly: Assembly;
+  readonly mortal: Mortal;
+  readonly tenure: { isLost: boolean };
+}
 
 export class Daemon {
   readonly #parts: DaemonParts;
   #state: string;
   #journal: Journal;
-  #life: { readonly assembly: Assembly; readonly mortal: Mortal } | undefined;
+  #life: Life | undefined;
+  #tenure = { isLost: false };
   #takesOver = false;
 
   constructor(parts: DaemonParts) {
     this.#parts = parts;
     this.#state = parts.clock.uuid();
-    this.#journal = openJournal(":memory:", { clock: parts.clock });
+    this.#journal = this.#opened(":memory:");
+  }
+
+  /** The state, held as `journal/hold.ts` does it: whoever has lost it is told so before each write. */
+  #opened(source: string | Uint8Array): Journal {
+    const tenure = { isLost: false };
+    this.#tenure = tenure;
+    const check = () => {
+      if (tenure.isLost) throw new StateError("another login node has it", { path: "state", reason: "lost" });
+    };
+    return openJournal(source, { clock: this.#parts.clock, hold: { check, hasLock: true, wasForeign: false } });
   }
 
   start(): void {
@@ -58,31 +79,40 @@ export class Daemon {
     chronicle.note(`${workerId} starts${this.#takesOver ? " with --take-over" : ""}`);
     const mortal = createMortal(clock, this.#parts.clockOffsetMs);
     const { files, leases } = storage.viewOf(host, this.#state);
+    const journal = this.#journal;
+    const tenure = this.#tenure;
     const scheduler = slurmOver({
       clock: mortal.clock,
-      commands: mortal.guard(commands),
+      commands: mortal.guard(onlyWhileHeld(journal, commands)),
       leases: mortal.guard(leases),
       user: "sim",
     });
     const assembly = assemble(
       {
         clock: mortal.clock,
-        journal: this.#journal,
+        journal,
         log: logTo(chronicle, workerId),
         files: mortal.guard(files),
         schedulerOf: () => scheduler,
         client: createClient({
           ...{ baseUrl: "http://127.0.0.1", workerId, credential: { mode: "hmac", secret } },
-          ...{ clock: mortal.clock, fetch: mortal.wrap(fetch) },
+          ...{ clock: mortal.clock, fetch: mortal.wrap(whileHeld(journal, fetch)) },
         }),
       },
       this.#settings(mortal),
     );
-    this.#life = { assembly, mortal };
+    this.#life = { assembly, mortal, tenure };
     assembly.engine.recover();
     const forEver = new AbortController().signal;
     for (const loop of [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat])
-      runLoop(loop, mortal.clock, forEver).catch((error: unknown) => mortal.isAlive() && this.#parts.onFault(error));
+      runLoop(guarded(journal, loop), mortal.clock, forEver).catch((error: unknown) => this.#ends(mortal, error));
+  }
+
+  #ends(mortal: Mortal, error: unknown): void {
+    if (!mortal.isAlive()) return;
+    // Exit code 75.
+    if (error instanceof StateError && error.state.reason === "lost") mortal.kill();
+    else this.#parts.onFault(error);
   }
 
   get isAlive(): boolean {
@@ -96,10 +126,33 @@ export class Daemon {
     this.#life.mortal.kill();
     this.#life = undefined;
     const left = losesState ? ":memory:" : this.#journal.serialize();
-    this.#journal = openJournal(left, { clock });
+    this.#journal = this.#opened(left);
     if (losesState) this.#state = clock.uuid();
     this.#takesOver ||= losesState;
     chronicle.note(`${workerId} is killed${losesState ? ", and its state is lost" : ""}`);
+  }
+
+  /**
+   * The login node stands still. Another takes its state over, once its lease has been still for long; then the first one
+   * comes to itself in the midst of whatever it was at.
+   */
+  handOver(stillMs: number): void {
+    const life = this.#life;
+    if (!life) return;
+    const { clock, chronicle, workerId } = this.#parts;
+    const bytes = this.#journal.serialize();
+    const wake = life.mortal.suspend();
+    this.#life = undefined;
+    chronicle.note(`${workerId} stands still on its login node`);
+    clock.timer(takenOverAfterMs, () => {
+      life.tenure.isLost = true;
+      this.#journal = this.#opened(bytes);
+      this.start();
+    });
+    clock.timer(takenOverAfterMs + stillMs, () => {
+      chronicle.note(`${workerId} goes on where it stood still, and its state is another's`);
+      wake();
+    });
   }
 
   /** Nothing is under way and nothing is to come but the removal of directories. */
@@ -127,7 +180,7 @@ export class Daemon {
   }
 
   #settings(mortal: Mortal): Parameters<typeof assemble>[1] {
-    const { workerId, chronicle, requeue, onFault } = this.#parts;
+    const { workerId, chronicle, requeue } = this.#parts;
     return {
       backend: "slurm",
       owner: { state: this.#state, stateDir: `/state/${workerId}`, host: "login", uid: 1000 },
@@ -146,7 +199,7 @@ export class Daemon {
       jobsOnDisk: async () => [],
       blocked: async () => undefined,
       blockedProfiles: async () => new Map(),
-      onFault: (error) => mortal.isAlive() && onFault(error),
+      onFault: (error) => this.#ends(mortal, error),
       onChange(job, _before, event) {
         const about = "effect" in event ? ` ${event.effect.kind}${"result" in event ? ` ${event.result.is}` : ""}` : "";
         const seen =
@@ -172,20 +225,56 @@ function logTo(chronicle: Chronicle, workerId: string): Log {
   return log;
 }
 
+/** As `daemon/tenure.ts` has it. */
+function guarded(journal: Journal, loop: Loop): Loop {
+  const tick = (signal: AbortSignal) => {
+    journal.check();
+    return loop.tick(signal);
+  };
+  return Object.create(loop, { tick: { value: tick } });
+}
+
+function whileHeld(journal: Journal, fetch: Fetch): Fetch {
+  return (url, init) => {
+    journal.check();
+    return fetch(url, init);
+  };
+}
+
+function onlyWhileHeld(journal: Journal, commands: SlurmCommands): SlurmCommands {
+  const held =
+    <A extends unknown[], R>(command: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      journal.check();
+      return await command(...args);
+    };
+  return {
+    submit: held((...args) => commands.submit(...args)),
+    queue: held((...args) => commands.queue(...args)),
+    accounting: held((...args) => commands.accounting(...args)),
+    cancel: held((...args) => commands.cancel(...args)),
+  };
+}
+
 type Mortal = ReturnType<typeof createMortal>;
 
 /** The daemon's view of its seams, which all fall silent for ever when it is killed: no answer, no timer, no promise. */
 function createMortal(clock: VirtualClock, offsetMs: () => number) {
   let alive = true;
+  /** Set while its host stands still. */
+  let still: Promise<void> | undefined;
   const never = new Promise<never>(() => {});
   const wrap =
     <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
     async (...args: A): Promise<R> => {
       if (!alive) return never;
       try {
+        await still;
         const value = await call(...args);
+        await still;
         return alive ? value : never;
       } catch (error) {
+        await still;
         if (!alive) return never;
         throw error;
       }
@@ -195,6 +284,14 @@ function createMortal(clock: VirtualClock, offsetMs: () => number) {
     isAlive: () => alive,
     kill: () => {
       alive = false;
+    },
+    suspend: () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      still = promise;
+      return () => {
+        still = undefined;
+        resolve();
+      };
     },
     guard<T extends object>(seam: T): T {
       return new Proxy(seam, {
@@ -213,7 +310,18 @@ function createMortal(clock: VirtualClock, offsetMs: () => number) {
       randomBytes: (count) => clock.randomBytes(count),
       uuid: () => clock.uuid(),
       sleep: wrap((ms: number, signal?: AbortSignal) => clock.sleep(ms, signal)),
-      timer: (ms, wake) => clock.timer(ms, () => alive && wake()),
+      timer(ms, wake) {
+        let calledOff = false;
+        const ring = () => {
+          if (still) void still.then(ring);
+          else if (alive && !calledOff) wake();
+        };
+        const callOff = clock.timer(ms, ring);
+        return () => {
+          calledOff = true;
+          callOff();
+        };
+      },
     } satisfies Clock,
   };
 }

@@ -123,7 +123,9 @@ export class JobLife {
     this.#requeue(job);
   }
 
+  /** What the run before has done counts no more. */
   #requeue(job: SlurmJob): void {
+    if (job.start) job.start.ended = "badly";
     job.restart += 1;
     job.turn += 1;
     delete job.node;

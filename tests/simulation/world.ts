@@ -88,8 +88,12 @@ export async function simulate(seed: number): Promise<Ended> {
     kills.shift();
     const daemon = daemons[linesSaid % daemons.length];
     if (!daemon?.isAlive) return;
-    daemon.kill(next.losesState);
-    clock.timer(next.awayMs, () => daemon.start());
+    if (next.standsStillMs === undefined) {
+      daemon.kill(next.losesState);
+      clock.timer(next.awayMs, () => daemon.start());
+    } else {
+      daemon.handOver(next.standsStillMs);
+    }
   }
 
   function daemonOf(workerId: string): Daemon {

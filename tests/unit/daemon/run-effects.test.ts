@@ -6,7 +6,7 @@ import { createJobDirectory } from "../../../src/artifacts/job-directory.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { createBusy } from "../../../src/daemon/busy.ts";
 import { effectTable } from "../../../src/daemon/effects.ts";
-import { closeRun, submit, writeScript } from "../../../src/daemon/run-effects.ts";
+import { cancelRun, closeRun, submit, writeScript } from "../../../src/daemon/run-effects.ts";
 import { createSchedulers } from "../../../src/daemon/schedulers.ts";
 import { createClient } from "../../../src/emx2/client.ts";
 import type { Job } from "../../../src/job/job.ts";
@@ -45,7 +45,7 @@ test("each command of Slurm's is a line of the debug log, without its environmen
   const limits = { submitMs: 5_000, queryMs: 5_000, messageMs: 0, accountingLagMs: 0 };
   const binDir = installFakeSlurm(join(base, "slurm"));
   const config = { slurm: { binDir, maxSubmissionsPerMinute: 60, killWaitMs: 0, limits } };
-  const schedulerOf = createSchedulers({ config, clock: systemClock, log, user: "jo" });
+  const schedulerOf = createSchedulers({ config, clock: systemClock, log, user: "jo", beforeCommand: () => {} });
   await schedulerOf("slurm").cancel(ref, never);
   const command = `${config.slurm.binDir}/scancel --user=jo --name=${ref.name}`;
   expect(said).toEqual([["command", { command, exit: 0, ms: expect.any(Number) }]]);
@@ -174,4 +174,20 @@ describe("CloseRun", () => {
     expect((await closeRun(play(steps), effect, context)).result.is).toBe("ok");
     expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("7");
   });
+});
+
+test("CancelRun of a run that another program has named ends the one that its row shows, where EMX2 was never told its id", async () => {
+  const base = mkdtempSync(join(tmpdir(), "emx2-effects-"));
+  const asked: (readonly string[])[] = [];
+  const binDir = installFakeSlurm(join(base, "slurm"));
+  const onCommand = ({ argv }: { readonly argv: readonly string[] }) => void asked.push(argv.slice(1));
+  const scheduler = createSlurm({ clock: systemClock, binDir, env: process.env, user: "jo", onCommand });
+  const context = { schedulerOf: () => scheduler, schedulerDown: () => {} };
+  const python = { ...ref, name: "emx2-j1", unreceipted: true } as const;
+  const seen = play([...toTracked, observed(row("RUNNING", { schedulerId: "12" }))]);
+  if (seen.run.stage !== "tracked") throw new Error(`the run is ${seen.run.stage}`);
+  const job = { ...seen, run: { ...seen.run, ref: python } };
+  expect((await cancelRun(job, { kind: "CancelRun", ref: python }, context, never)).result.is).toBe("ok");
+  expect(asked).toEqual([["--user=jo", "--name=emx2-j1", "12"]]);
+  rmSync(base, { recursive: true, force: true });
 });

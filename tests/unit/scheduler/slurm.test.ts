@@ -28,10 +28,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-function slurm(limits: SlurmOptions["limits"] = {}): Scheduler {
+function slurm(limits: SlurmOptions["limits"] = {}, beforeCommand = () => {}): Scheduler {
   const { PATH } = process.env;
   const env = { PATH, HOME: dir, USER: user, LOGNAME: user };
-  return createSlurm({ clock: systemClock, binDir: installFakeSlurm(fake), env, user, limits });
+  return createSlurm({ clock: systemClock, binDir: installFakeSlurm(fake), env, user, limits, beforeCommand });
 }
 
 function run(jobId: string, rest: Partial<RunRef> = {}): RunRef {
@@ -256,6 +256,20 @@ test("a cancel that Slurm did not take is to be asked again", async () => {
     "8\nscancel: error: Kill job error on job id 1: Unable to contact slurm controller (connect failure)\n",
   );
   expect((await scheduler.cancel(run("j1", { schedulerId: "1" }), never)).is).toBe("unavailable");
+});
+
+test("where no command may be given any more, none is", async () => {
+  const scheduler = slurm({}, () => {
+    throw new Error("the state is another daemon's");
+  });
+  const ref = run("j1", { schedulerId: "1" });
+  for (const ask of [
+    () => scheduler.submit(ref, profile, never),
+    () => scheduler.states([ref], never),
+    () => scheduler.cancel(ref, never),
+  ])
+    await expect(ask()).rejects.toThrow("another daemon's");
+  expect((["sbatch", "squeue", "sacct", "scancel"] as const).flatMap((command) => callsOf(fake, command))).toEqual([]);
 });
 
 test("the fence is never shorter than all that can delay a submission, and never below 120 s", () => {
