@@ -6,21 +6,13 @@
  *   .        waits, however long                            -           can not be
  */
 import { describe, expect, test } from "bun:test";
-import { diagnose } from "../../../src/job/diagnosis.ts";
 import type { Stop } from "../../../src/job/job.ts";
-import { type Graces, judge, outputDirectory, type Tracked, type Verdict } from "../../../src/job/outcome.ts";
+import { judge, outputDirectory } from "../../../src/job/outcome.ts";
 import type { Outcome, Receipts, SchedulerRow, SlurmState } from "../../../src/job/run.ts";
-import { exited, exitOf, leased, observed, play, row, startAt, toTracked, unleased } from "./story.ts";
+import { graces, outcomeIn, runOf, term } from "./looks.ts";
+import { exited, exitOf, leased, row, startAt, unleased } from "./story.ts";
 
-const graces: Graces = {
-  mayRequeue: false,
-  receiptMs: 60_000,
-  sealMs: 600_000,
-  lostMs: 9_000_000,
-  cancelledMs: 90_000,
-};
 const cancelledThere: Stop = { by: "server-cancelled", at: startAt, detail: "cancelled at EMX2" };
-const term = { signal: "TERM" };
 const seal = { exit: 0, manifestSha256: "ab" };
 
 const receiptsNamed: Record<string, Receipts> = {
@@ -155,107 +147,6 @@ describe("judge", () => {
     expect(outcomeIn(judge(run, graces))).toMatchObject({ result: "failed", exitCode: 143 });
   });
 
-  describe("a run that Slurm has requeued", () => {
-    const later = (shown: SlurmState, over: Partial<SchedulerRow> = {}) => row(shown, { submittedAt: 200, ...over });
-    const before = row("RUNNING", { submittedAt: 100 });
-    const oldRun = exited(143, term);
-    const isWaiting = { is: "waiting" };
-
-    test.each<[string, SchedulerRow]>([
-      ["seen in the queue", later("PENDING")],
-      ["seen by its submit time alone", later("RUNNING")],
-    ])("(%s) is not closed by the receipt of the run before", (_, requeued) => {
-      const looks = [[before, leased, startAt] as const, [requeued, oldRun, startAt + 5] as const];
-      const dayAfter = startAt + 86_400_000;
-      expect(judge(runOf(...looks, [later("RUNNING"), oldRun, dayAfter]), graces)).toMatchObject(isWaiting);
-      const nodeFailed = later("FAILED", { exitCode: 0, signal: 53 });
-      looks.push([nodeFailed, oldRun, dayAfter]);
-      expect(judge(runOf(...looks), graces)).toMatchObject(isWaiting);
-      looks.push([nodeFailed, oldRun, dayAfter + graces.receiptMs]);
-      expect(outcomeIn(judge(runOf(...looks), graces))).toMatchObject({ proof: "squeue", exitCode: 0, signal: 53 });
-    });
-
-    test("that Slurm calls COMPLETED, without a lease of its own, has not succeeded", () => {
-      const end = (at: number) => [later("COMPLETED"), exited(0), startAt + at] as const;
-      const verdict = judge(runOf([before, leased, startAt], end(10), end(10 + graces.receiptMs)), graces);
-      expect(outcomeIn(verdict)).toMatchObject({ result: "failed", cause: expect.stringContaining("lease") });
-    });
-
-    test("is closed by its own receipt, however the looks fell", () => {
-      const own = { ...exited(0), restart: 1 };
-      const started = { ...leased, restart: 1 };
-      const end = [later("COMPLETED"), own, startAt + 10] as const;
-      for (const between of [
-        [],
-        [[before, started, startAt + 5]],
-        [[later("RUNNING"), leased, startAt + 5]],
-        [[later("PENDING"), started, startAt + 5]],
-        [
-          [later("PENDING"), oldRun, startAt + 4],
-          [later("RUNNING"), started, startAt + 5],
-        ],
-      ] as const) {
-        const verdict = judge(runOf([before, leased, startAt], ...between, end), graces);
-        expect(outcomeIn(verdict)).toMatchObject({ result: "succeeded", outputDir: "output.a1.1" });
-      }
-    });
-  });
-
-  describe("accounting, which lags behind the queue,", () => {
-    const sacct = (shown: SlurmState, over: Partial<SchedulerRow> = {}) =>
-      row(shown, { source: "sacct", submittedAt: 100, ...over });
-    const running = row("RUNNING", { submittedAt: 100 });
-
-    test("takes nothing back that the queue has shown: a late PENDING is no requeue", () => {
-      const looks = [
-        [running, leased, startAt],
-        [sacct("PENDING"), exited(0), startAt + 5],
-      ] as const;
-      const end = [sacct("COMPLETED"), exited(0), startAt + 10] as const;
-      expect(runOf(...looks).startsAfter).toBeUndefined();
-      expect(outcomeIn(judge(runOf(...looks, end), graces)).result).toBe("succeeded");
-      const requeued = runOf(
-        [row("RUNNING", { submittedAt: 200 }), leased, startAt],
-        [sacct("PENDING"), leased, startAt + 5],
-      );
-      expect(requeued.row).toMatchObject({ state: "RUNNING", submittedAt: 200 });
-    });
-
-    test("may call a run alive for ever that the controller has forgotten: that is absence, and ends as lost", () => {
-      const look = (at: number) => [sacct("RUNNING"), leased, startAt + at] as const;
-      expect(judge(runOf(look(0), look(graces.lostMs - 1)), graces).is).toBe("waiting");
-      expect(outcomeIn(judge(runOf(look(0), look(graces.lostMs)), graces))).toMatchObject({ state: "LOST" });
-    });
-  });
-
-  test("a receipt seen late is not taken for the newest run's, where Slurm has requeued more often than runs were seen", () => {
-    const at = (submittedAt: number, shown: SlurmState) => row(shown, { submittedAt });
-    const second = { ...exited(143, term), restart: 1 };
-    const run = runOf(
-      [at(100, "RUNNING"), leased, startAt],
-      [at(200, "RUNNING"), leased, startAt + 5],
-      [at(300, "RUNNING"), leased, startAt + 10],
-      [at(300, "FAILED"), second, startAt + 15],
-    );
-    expect(judge(run, graces)).toMatchObject({ is: "waiting" });
-  });
-
-  test("where Slurm may requeue it, a receipt waits a moment for one of a later run", () => {
-    const requeuing = { ...graces, mayRequeue: true };
-    const look = (at: number) => [row("COMPLETED"), exited(0), startAt + at] as const;
-    expect(judge(runOf(look(0)), requeuing).is).toBe("waiting");
-    expect(outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), requeuing)).result).toBe("succeeded");
-  });
-
-  test("a run that a controller has ended and started again fails for that, and not for the lease's exit code", () => {
-    const refused = { ...leased, lost: ["7"] };
-    const end = (at: number) => [row("FAILED", { exitCode: 93, signal: 0 }), refused, startAt + at] as const;
-    const outcome = outcomeIn(judge(runOf(end(0), end(graces.receiptMs)), graces));
-    expect([outcome.result, outcome.exitCode]).toEqual(["failed", 93]);
-    expect(outcome.cause).toContain("a second time");
-    expect(diagnose(play(toTracked), outcome).who).toContain("operator");
-  });
-
   test("a run that leaves no receipts ends by the scheduler's word alone", () => {
     const { ref, ...run } = runOf(
       [row("COMPLETED"), unleased, startAt],
@@ -367,13 +258,6 @@ describe("judge", () => {
   });
 });
 
-function runOf(...looks: (readonly [SchedulerRow | null, Receipts, number])[]): Tracked {
-  const first = toTracked.length * 1_000;
-  const { run } = play([...toTracked, ...looks.map(([shown, receipts, at]) => observed(shown, receipts, first + at))]);
-  if (run.stage !== "tracked") throw new Error(`the run is ${run.stage}`);
-  return run;
-}
-
 function rowNamed(shown: string): SchedulerRow | null {
   if (shown === "absent") return null;
   if (shown === "twin") return row("FAILED", { schedulerId: "8" });
@@ -384,11 +268,6 @@ function graceOf(shown: string, receipts: Receipts, stopping: boolean): number {
   if (receipts.exit) return graces.sealMs;
   if (shown !== "absent") return graces.receiptMs;
   return stopping ? graces.cancelledMs : graces.lostMs;
-}
-
-function outcomeIn(verdict: Verdict): Outcome {
-  if (verdict.is !== "ended") throw new Error(`it waits: ${verdict.why}`);
-  return verdict.outcome;
 }
 
 function cellsOf(table: string): [shown: string, receipts: string, expected: string][] {
