@@ -7,6 +7,7 @@
 import type { ListedJob } from "../emx2/client.ts";
 import { concernsAll } from "../emx2/retry.ts";
 import { ApiError, isSystemError } from "../errors.ts";
+import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
 import type { JobStatus } from "../job/status.ts";
 import { type AdoptingParts, adopt, type Verdict } from "./adopt-job.ts";
@@ -75,12 +76,12 @@ export function createAdoption(parts: AdoptionParts): Adoption {
     async look(signal) {
       if (clock.mono() < dueAt) return;
       if (!unsettled) holders.forget();
-      const unknown = await unknownJobs(parts, signal);
+      const { unknown, isWhole } = await unknownJobs(parts, signal);
       const ids = new Set(unknown.map(({ id }) => id));
-      for (const id of told.keys()) if (!ids.has(id)) told.delete(id);
+      for (const id of told.keys()) if (isWhole && !ids.has(id)) told.delete(id);
       // Whoever was told of has to stand back for those that nobody has looked at.
       const inTurn = unknown.toSorted((a, b) => Number(told.has(a.id)) - Number(told.has(b.id)));
-      unsettled = inTurn.length > maxJobsALook;
+      unsettled = !isWhole || inTurn.length > maxJobsALook;
       watches = [];
       for (let from = 0; from < Math.min(inTurn.length, maxJobsALook); from += looksAtOnce)
         await Promise.all(inTurn.slice(from, from + looksAtOnce).map((job) => look(job, signal)));
@@ -97,6 +98,11 @@ export function createAdoption(parts: AdoptionParts): Adoption {
 }
 
 async function judged(parts: AdoptionParts, job: ListedJob, seen: boolean, signal: AbortSignal): Promise<Verdict> {
+  const known = parts.engine.jobs.get(job.id);
+  if (known?.closed) {
+    const why = `it has ended here (${known.closed.why}): was EMX2 restored from a backup?`;
+    return { is: "left alone", why, next: `cancel it at EMX2; what it has left lies in ${known.dir} for now` };
+  }
   try {
     return await adopt(parts, job.id, seen, signal);
   } catch (error) {
@@ -107,13 +113,26 @@ async function judged(parts: AdoptionParts, job: ListedJob, seen: boolean, signa
   }
 }
 
-/** The lists are read one after another and rows shift meanwhile: whoever acts on one reads the job itself first. */
-async function unknownJobs(parts: AdoptionParts, signal: AbortSignal): Promise<readonly ListedJob[]> {
-  const { client, engine, worker } = parts;
+/**
+ * Those that have ended here count as unknown: EMX2 was told, and has forgotten it. The lists are read one after another and
+ * rows shift meanwhile: whoever acts on one reads the job itself first.
+ */
+async function unknownJobs({ client, engine, worker, clock, log }: AdoptionParts, signal: AbortSignal) {
   const unknown = new Map<JobId, ListedJob>();
+  const from = clock.wall();
+  const isGoing = (known: Job | undefined) => known !== undefined && (known.closed?.at ?? from) >= from;
+  let isWhole = true;
   for (const status of statuses) {
-    const { jobs } = await client.listJobs({ status, pageSize, maxJobs: maxListedJobs }, { signal });
-    for (const job of jobs) if (job.workerId === worker.workerId && !engine.jobs.has(job.id)) unknown.set(job.id, job);
+    const list = client.listJobs({ status, pageSize, maxJobs: maxListedJobs }, { signal });
+    const { jobs } = await list.catch((error: unknown) => {
+      // One status that EMX2 can not list must keep nobody from registering, nor from claiming.
+      if (!(error instanceof ApiError) || concernsAll(error)) throw error;
+      log.debug("whether EMX2 calls more jobs ours can not be told yet", { status, cause: error.message });
+      isWhole = false;
+      return { jobs: [] };
+    });
+    for (const job of jobs)
+      if (job.workerId === worker.workerId && !isGoing(engine.jobs.get(job.id))) unknown.set(job.id, job);
   }
-  return [...unknown.values()];
+  return { unknown: [...unknown.values()], isWhole };
 }

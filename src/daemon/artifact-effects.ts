@@ -132,11 +132,13 @@ export async function removeDir(
   return { result: { is: "ok", value: {} } };
 }
 
-/** A posix artifact is for ever, also where it lies in the job directory. */
+/** A posix artifact is for ever, also where it lies in the job directory, and whoever has committed it. */
 function committedParts(job: Job): string[] {
+  // A state that was lost may have done so: then EMX2 had the end of the job from it.
+  const unseen = job.stop?.by === "server-ended" || job.stop?.by === "server-deleted";
   const committed = [
-    job.outputs.stage === "committed" ? placeInPlace(job, "output") : null,
-    job.logs.stage === "committed" ? placeInPlace(job, "log") : null,
+    unseen || job.outputs.stage === "committed" ? placeInPlace(job, "output") : null,
+    unseen || job.logs.stage === "committed" ? placeInPlace(job, "log") : null,
   ];
   return committed.flatMap((place) => (place !== null && dirname(place) === job.dir ? [basename(place)] : []));
 }

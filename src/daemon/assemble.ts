@@ -198,12 +198,13 @@ function loops(
     backend: settings.backend,
     jobDir: settings.jobDir,
   };
-  const leftovers = createLeftovers({ ...found, journal: seams.journal, jobsOnDisk: settings.jobsOnDisk });
+  const { jobsOnDisk, unknownJobsWaitMs } = settings;
+  const leftovers = createLeftovers({ ...found, journal: seams.journal, jobsOnDisk, unknownJobsWaitMs });
   const adoption = createAdoption({ ...found, leftovers, takeOver: settings.takeOver });
   const serverPoll = createServerPoll({
     adoption,
     reach,
-    unknownJobsWaitMs: settings.unknownJobsWaitMs,
+    unknownJobsWaitMs,
     engine,
     client,
     clock,

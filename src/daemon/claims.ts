@@ -35,8 +35,8 @@ export interface ClaimParts {
 const minListedJobs = 100;
 /** A job whose claim EMX2 refused (taken, no capacity) is left alone for this long. */
 const refusedPauseMs = 60_000;
-/** Submitters whose jobs are left alone, said at a time. */
-const maxToldSubmitters = 20;
+/** Of jobs that are left alone, or of their submitters, said at a time. */
+const maxTold = 20;
 
 export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promise<void> {
   const { engine, client, clock, log, profiles } = parts;
@@ -46,6 +46,12 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
   const tellUnreadable = changeTeller((cause) => log.warn("a job in EMX2's list can not be read", { cause }));
   const tellUnlisted = changeTeller((what) => log.warn("EMX2 can not list the jobs of a profile", { what }));
   const tellTooMany = changeTeller((cause) => log.warn("EMX2 has more jobs waiting than are looked at", { cause }));
+  const tellEnded = changeTeller((jobId) =>
+    log.warn(
+      "EMX2 offers a job that has ended here: was it restored from a backup? It is run anew once its directory is removed (worker.keep_job_dirs)",
+      { jobId },
+    ),
+  );
   const tellForeign = changeTeller((whose) => log.info("jobs are left alone: allowed_submitters", { whose }));
 
   return async (signal) => {
@@ -66,8 +72,10 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
     tellUnlisted(found.unlisted);
     tellTooMany(found.tooMany);
     const fresh = found.jobs.filter(({ id }) => !engine.jobs.has(id) && !refusedUntil.has(id));
+    const ended = found.jobs.filter(({ id }) => (engine.jobs.get(id)?.closed?.at ?? now) < now);
+    tellEnded(ended.slice(0, maxTold).map(({ id }) => id));
     const { offers, foreign } = offersOf(parts, fresh);
-    tellForeign([...foreign].slice(0, maxToldSubmitters));
+    tellForeign([...foreign].slice(0, maxTold));
     const jobs = new Map(fresh.map((job) => [job.id, job]));
     for (const { jobId, profileKey } of admit(offers, active, limits)) {
       const job = jobs.get(jobId);

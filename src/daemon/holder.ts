@@ -36,10 +36,9 @@ export function createHolders(ours: Owner, sightOf: (stateDir: string) => Promis
   const watch = (stateDir: string): Promise<void> => {
     const under = watches.get(stateDir);
     if (under) return under;
-    const begun = sightOf(stateDir).then((sight) => {
-      seen.set(stateDir, sight);
-      watches.delete(stateDir);
-    });
+    const begun = sightOf(stateDir)
+      .then((sight) => void seen.set(stateDir, sight), unlessCalledOff)
+      .finally(() => watches.delete(stateDir));
     watches.set(stateDir, begun);
     return begun;
   };
@@ -62,4 +61,9 @@ export function createHolders(ours: Owner, sightOf: (stateDir: string) => Promis
     },
     forget: () => seen.clear(),
   };
+}
+
+/** The daemon ends: nothing was seen, and nobody asks any more. */
+function unlessCalledOff(error: unknown): void {
+  if (!(error instanceof DOMException && error.name === "AbortError")) throw error;
 }

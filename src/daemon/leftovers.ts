@@ -3,7 +3,10 @@
  * worker or ended before anybody looked, they are in none of its lists, and yet their runs may go on. They are taken in as
  * what they are, so that the ordinary lanes end the run, close the job and remove its directory. It is done once a state.
  */
+import { join } from "node:path";
+import type { FoundDirectory } from "../artifacts/found.ts";
 import type { JobFiles, Owner } from "../artifacts/job-files.ts";
+import { logsDirectory } from "../artifacts/posix-output.ts";
 import type { Clock } from "../clock.ts";
 import type { Emx2Client } from "../emx2/client.ts";
 import { concernsAll } from "../emx2/retry.ts";
@@ -18,7 +21,9 @@ import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
 import { runOfDirectory } from "./found-run.ts";
 import type { Holders } from "./holder.ts";
+import { staying } from "./run-effects.ts";
 import { readSurely } from "./server-effects.ts";
+import { createLoss } from "./server-watch.ts";
 
 export interface LeftoverParts {
   readonly engine: Pick<Engine, "jobs" | "observe">;
@@ -32,6 +37,8 @@ export interface LeftoverParts {
   readonly worker: { readonly workerId: string };
   readonly profiles: readonly Profile[];
   readonly backend: BackendName;
+  /** How long runs go on while EMX2 knows none of several; null: for ever. */
+  readonly unknownJobsWaitMs: number | null;
   jobDir(jobId: JobId): string;
   /** Of the directories where job directories are made. */
   jobsOnDisk(): Promise<readonly JobId[]>;
@@ -39,31 +46,75 @@ export interface LeftoverParts {
 
 /** Of those that may be somebody's, in one look. */
 const maxJobsALook = 500;
+/** What EMX2 does not know is asked for twice, with a pause between. */
+const looksAtOnce = 16;
 
 /** The look gives false while there is more to look at. */
 export function createLeftovers(parts: LeftoverParts): (signal: AbortSignal) => Promise<boolean> {
   const { engine, journal, log } = parts;
   const seen = new Set<JobId>();
+  const loss = createLoss(parts);
+
+  const look = async (id: JobId, signal: AbortSignal): Promise<Leftover | "none" | "later"> => {
+    try {
+      return await lookAt(parts, id, signal);
+    } catch (error) {
+      throwUnlessOne(error);
+      log.debug("what a lost state has left can not be looked at", { jobId: id, cause: String(error) });
+      return "later";
+    }
+  };
+
+  /** False: its storage does not answer. */
+  const take = async (leftover: Leftover): Promise<boolean> => {
+    try {
+      await takeIn(parts, leftover);
+      return true;
+    } catch (error) {
+      throwUnlessOne(error);
+      return false;
+    }
+  };
+
   return async (signal) => {
     if (parts.backend !== "slurm" || journal.kept("leftovers") !== null) return true;
     const onDisk = await parts.jobsOnDisk().catch(unlessStorage);
     if (onDisk === undefined) return false;
-    const left = onDisk.filter((id) => !engine.jobs.has(id) && !seen.has(id));
-    let failed = 0;
-    for (const id of left.slice(0, maxJobsALook)) {
-      try {
-        await takeIn(parts, id, signal);
-        seen.add(id);
-      } catch (error) {
-        if (error instanceof ApiError ? concernsAll(error) : !isSystemError(error)) throw error;
-        failed += 1;
-        log.debug("what a lost state has left can not be looked at", { jobId: id, cause: String(error) });
+    const all = onDisk.filter((id) => !engine.jobs.has(id) && !seen.has(id));
+    const inTurn = all.slice(0, maxJobsALook);
+    const leftovers: Leftover[] = [];
+    let isDone = inTurn.length === all.length;
+    for (let from = 0; from < inTurn.length; from += looksAtOnce) {
+      const ids = inTurn.slice(from, from + looksAtOnce);
+      for (const [index, found] of (await Promise.all(ids.map((id) => look(id, signal)))).entries()) {
+        if (found === "later") isDone = false;
+        else if (found === "none") seen.add(ids[index] ?? "");
+        else leftovers.push(found);
       }
     }
-    if (failed > 0 || left.length > maxJobsALook) return false;
-    journal.keep("leftovers", "looked for");
-    return true;
+    const unknown = leftovers.filter(({ job }) => job === null).length;
+    const waits = loss.isWaitedOut(unknown, leftovers.length + engine.jobs.size);
+    for (const leftover of leftovers) {
+      const { id, job } = leftover;
+      if (job === null ? !waits && (await take(leftover)) : !isOver(parts, job) || (await take(leftover))) seen.add(id);
+      else isDone = false;
+    }
+    if (isDone) journal.keep("leftovers", "looked for");
+    return isDone;
   };
+}
+
+/** A directory of a lost state, and what EMX2 says of its job; null: it does not know it. */
+interface Leftover {
+  readonly id: JobId;
+  readonly dir: string;
+  readonly found: FoundDirectory;
+  readonly job: ServerJob | null;
+}
+
+/** One job that EMX2 or its storage can not show must not hide the others. */
+function throwUnlessOne(error: unknown): void {
+  if (error instanceof ApiError ? concernsAll(error) : !isSystemError(error)) throw error;
 }
 
 /** Storage that does not answer is not an empty directory. */
@@ -71,17 +122,28 @@ function unlessStorage(error: unknown): undefined {
   if (!isSystemError(error)) throw error;
 }
 
-async function takeIn(parts: LeftoverParts, id: JobId, signal: AbortSignal): Promise<void> {
-  const { engine, client, clock, files, holders, log, owner, worker, backend } = parts;
+async function lookAt(parts: LeftoverParts, id: JobId, signal: AbortSignal): Promise<Leftover | "none"> {
+  const { client, clock, files, holders, owner } = parts;
   const dir = parts.jobDir(id);
   const found = await files.find(dir, owner.uid);
-  if (found.is !== "directory" || found.ownership.is !== "state") return;
+  if (found.is !== "directory" || found.ownership.is !== "state") return "none";
   // Another state directory's are its own business, or `adoption.ts`'s.
-  if (found.ownership.owner.stateDir !== owner.stateDir || holders.of(found.ownership).is !== "gone") return;
-  const job = await readSurely({ client, clock }, id, { signal });
-  if (job && (job.status === "PENDING" || (job.workerId === worker.workerId && !isTerminal(job.status)))) return;
-  // Nothing is to be concluded from what EMX2 says now but that the run has to end.
-  const known = { ...unknownJob(id), ...job, status: "CLAIMED" as const, workerId: worker.workerId };
+  if (found.ownership.owner.stateDir !== owner.stateDir) return "none";
+  const holder = holders.of(found.ownership).is;
+  // Ours already: a crash came between taking it and recording its job.
+  if (holder !== "gone" && holder !== "ourselves") return "none";
+  return { id, dir, found, job: await readSurely({ client, clock }, id, { signal }) };
+}
+
+/** Not so: it is to be claimed, or to be carried on by `adoption.ts`. */
+function isOver({ worker }: LeftoverParts, { status, workerId }: ServerJob): boolean {
+  return status !== "PENDING" && (workerId !== worker.workerId || isTerminal(status));
+}
+
+async function takeIn(parts: LeftoverParts, { id, dir, found, job }: Leftover): Promise<void> {
+  const { engine, clock, files, log, owner, worker, backend } = parts;
+  // Nothing is to be concluded from what EMX2 says now but that the run has to end; on its way there nothing is reported.
+  const known = { ...unknownJob(id), ...job, status: "STARTED" as const, workerId: worker.workerId };
   const run = runOfDirectory({ id, status: "CLAIMED", dir }, found, clock.wall());
   if ("unfit" in run || (await files.takeOver(dir, owner, "directory")).is === "foreign") return;
   const at = clock.wall();
@@ -102,9 +164,19 @@ async function takeIn(parts: LeftoverParts, id: JobId, signal: AbortSignal): Pro
     traceId: clock.uuid(),
     claimedAt: Math.min(at, found.since),
     run,
+    ...(run.stage === "none" ? {} : placesOf({ id, dir }, found, profile)),
   });
   const { parametersText: _none, ...now } = job ?? known;
   engine.observe(id, { kind: "ServerSaw", at, job: job === null ? null : now });
+}
+
+/** What stays where it is. Where nobody can tell any more everything does: it may be in an artifact, and leaves nowhere. */
+function placesOf(job: { readonly id: JobId; readonly dir: string }, found: FoundDirectory, profile?: Profile) {
+  if (!profile) return { inPlace: { outputs: true, logs: join(job.dir, logsDirectory) } };
+  const { posixOutputDir: _elsewhere, ...here } = profile;
+  const configured = staying(job, profile);
+  const { inPlace, outputBase } = configured.outputBase === found.outputBase ? configured : staying(job, here);
+  return { inPlace, ...(outputBase === undefined ? {} : { outputBase }) };
 }
 
 function unknownJob(id: JobId): ServerJob {

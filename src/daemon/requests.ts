@@ -57,7 +57,11 @@ async function take(parts: RequestsParts, found: FoundRequest): Promise<void> {
     log.warn("a request is refused", { jobId, request: found.request.kind, by, cause: verdict.why });
     return concludeRequest(stateDir, found.name, verdict.why);
   }
-  if (verdict.is === "news") engine.observe(jobId, { kind: "CancelAsked", at: clock.wall(), by });
+  if (verdict.is === "news") {
+    engine.observe(jobId, { kind: "CancelAsked", at: clock.wall(), by });
+    // An engine that is stopping takes nothing any more: the request waits for the next.
+    if (!engine.jobs.get(jobId)?.stop) return;
+  }
   return concludeRequest(stateDir, found.name);
 }
 

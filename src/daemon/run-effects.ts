@@ -108,13 +108,17 @@ export async function findRun(
 export async function cancelRun(
   job: Job,
   effect: EffectOf<"CancelRun">,
-  context: EffectContext,
+  context: Pick<EffectContext, "schedulerOf" | "schedulerDown">,
   signal: AbortSignal,
 ): Promise<Ending<"CancelRun">> {
   const { ref } = effect;
-  // Another program's name for it is not the job's alone, and another worker may run the job under the same name.
+  // Another program's name for it is not the job's alone, and another worker may run the job under the same name. Of the
+  // former EMX2 may never have been told the id: then it is the one that its row has.
+  const shown = ref.unreceipted && job.run.stage === "tracked" ? job.run.row?.schedulerId : undefined;
   const ids =
-    ref.unreceipted || job.stop?.by === "other-worker" ? [ref.schedulerId].filter((id) => id !== undefined) : undefined;
+    ref.unreceipted || job.stop?.by === "other-worker"
+      ? [ref.schedulerId ?? shown].filter((id) => id !== undefined)
+      : undefined;
   if (ids?.length === 0) return { result: { is: "ok", value: {} } };
   const answer = await context.schedulerOf(job.backend).cancel(ref, signal, ids);
   if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };

@@ -97,7 +97,7 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
  * One job that EMX2 does not know was deleted. An EMX2 that knows none of several was restored from a backup, or is another
  * one: what runs here goes on while somebody puts that right.
  */
-function createLoss({ clock, log, unknownJobsWaitMs }: WatchParts) {
+export function createLoss({ clock, log, unknownJobsWaitMs }: Pick<WatchParts, "clock" | "log" | "unknownJobsWaitMs">) {
   let since: number | undefined;
   return {
     isWaitedOut(unknown: number, all: number): boolean {

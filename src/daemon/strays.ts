@@ -33,15 +33,20 @@ export function straysOf(job: Job, live: Live): Strays | undefined {
   const { state } = run.outcome;
   // The run that has ended may still be in its last lines; one that was given up must not go on.
   const own = state === "LOST" || state === "NEVER_SUBMITTED" ? "" : run.ref.schedulerId;
-  return othersThan(own, run.ref, live);
+  return othersThan(own, run.ref, live, job.closed.at);
 }
 
-function othersThan(own: string | undefined, run: RunRef, live: Live): Strays | undefined {
+/**
+ * `closedAt`: what was submitted later is nobody's stray. An EMX2 that was restored may have given the job to another worker
+ * of the same account, whose run has the same name.
+ */
+function othersThan(own: string | undefined, run: RunRef, live: Live, closedAt?: number): Strays | undefined {
   if (own === undefined) return undefined;
   const earliestS = run.notBefore / 1_000 - clockSkewS;
-  const rows = (live.get(run.name) ?? []).filter(
-    ({ schedulerId, submittedAt }) => schedulerId !== own && (submittedAt ?? 0) >= earliestS,
-  );
+  const latestS = closedAt === undefined ? Number.POSITIVE_INFINITY : closedAt / 1_000 + clockSkewS;
+  const isOurs = ({ schedulerId, submittedAt = 0 }: SchedulerRow) =>
+    schedulerId === run.schedulerId || (submittedAt >= earliestS && submittedAt <= latestS);
+  const rows = (live.get(run.name) ?? []).filter((row) => row.schedulerId !== own && isOurs(row));
   return rows.length === 0 ? undefined : { run, ids: rows.map(({ schedulerId }) => schedulerId) };
 }
 

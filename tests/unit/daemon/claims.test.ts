@@ -192,3 +192,14 @@ test("claims that are blocked, and jobs that can not be read, are said when that
   stage.server.state.jobs.delete(id);
   expect(takenIds()).toEqual([]);
 });
+
+test("a job that has ended here, and that a restored EMX2 offers again, is left and told of once", async () => {
+  const id = stage.ours();
+  const job = stage.jobs.get(id);
+  if (job) stage.jobs.set(id, { ...job, closed: { at: 1, status: "COMPLETED", why: "reported COMPLETED" } });
+  Object.assign(stage.server.state.jobs.get(id) ?? {}, { status: "PENDING", workerId: null });
+  const poll = stage.poll(profilesOf("p/default"));
+  for (let look = 0; look < 2; look++) await poll.tick(never);
+  expect(stage.said("EMX2 offers a job that has ended here")).toBe(1);
+  expect(takenIds()).toEqual([]);
+});

@@ -49,6 +49,16 @@ test("one watch for all directories of the same holder, and a new one once it wa
   expect(watched).toHaveLength(2);
 });
 
+test("a watch that is called off, since the daemon ends, has seen nothing and is nobody's fault", async () => {
+  const holders = createHolders(ours, async () => {
+    throw new DOMException("stopped by SIGTERM", "AbortError");
+  });
+  const ask = () => holders.of({ is: "state", owner: { ...ours, ...elsewhere } });
+  const first = ask();
+  if (first.is === "being watched") await first.until;
+  expect(ask().is).toBe("being watched");
+});
+
 test("an owner file that says nothing leaves it unclear", () => {
   const holders = createHolders(ours, async () => "stale");
   expect(holders.of({ is: "nobody" }).is).toBe("unclear");

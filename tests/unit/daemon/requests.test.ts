@@ -96,6 +96,17 @@ describe("a request", () => {
     expect([events.length, names().length]).toEqual([1, 0]);
   });
 
+  test("that comes when the engine takes nothing any more waits for the next daemon", async () => {
+    jobs.set("j1", play(toTracked));
+    await dropRequest(stateDir, cancel, clock);
+    const log = createLog({ json: false, level: "info", color: false, write: (line) => lines.push(line) });
+    const stopping = createRequests({ engine: { jobs, observe: () => {} }, clock, log, stateDir });
+    await stopping.tick(signal);
+    expect(names()).toHaveLength(1);
+    await loop().tick(signal);
+    expect(jobs.get("j1")?.stop?.by).toBe("operator");
+  });
+
   const refusals: Readonly<Record<string, readonly [Job | undefined, RegExp]>> = {
     "for a job that nobody knows": [undefined, /job j1 is not tracked here/],
     "for one that has ended": [play([offered, ...claimedOk, saw({ status: "CANCELLED" })]), /has ended: cancelled at/],

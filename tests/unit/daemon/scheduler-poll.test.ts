@@ -222,7 +222,7 @@ describe("strays", () => {
     const on = await stage();
     const job = play(toTracked);
     const outcome = { result: "failed", proof: "none", state: "LOST", outputDir: "output" } as const;
-    const closed = { at: 1, status: "FAILED", why: "reported" } as const;
+    const closed = { at: ref.notBefore + 60_000, status: "FAILED", why: "reported" } as const;
     const gone: Job = { ...job, id: "j2", run: { stage: "ended", ref: tracked, outcome, stderrTail: [] }, closed };
     const name = "emx2-j2";
     const run = { ...gone.run, ref: { ...tracked, jobId: "j2", name } } as Job["run"];
@@ -238,6 +238,15 @@ describe("strays", () => {
     expect(on.cancels).toEqual([{ name, ids: ["8"] }]);
 
     on.cancels.length = 0;
+    const later = closed.at / 1_000 + 3_600;
+    answering(on, shown("7", { name, submittedAt: later }), shown("8", { name, submittedAt: later }));
+    on.jobs.set("j2", { ...gone, run });
+    await ticked(on);
+    // Its own, in the queue again; and a run of the worker that a restored EMX2 has given the job to.
+    expect(on.cancels).toEqual([{ name, ids: ["7"] }]);
+
+    on.cancels.length = 0;
+    answering(on, shown("7", { name, submittedAt }), shown("8", { name, submittedAt }));
     on.jobs.set("j2", { ...gone, run, stop: { by: "other-worker", at: 1, detail: "" } });
     await ticked(on);
     expect(on.cancels).toEqual([]);
