@@ -5,11 +5,11 @@
  */
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { errnoOf } from "../errors.ts";
+import { holderOfLease } from "../job/run.ts";
 import { controlDirectory } from "./manifest.ts";
 import { isGone } from "./missing.ts";
 import { entry, openDirectory, readSmallFile } from "./no-follow.ts";
 import { type Ownership, ownerFile, readOwner } from "./owner.ts";
-import { holderOf } from "./receipts.ts";
 import { linkTarget } from "./run-evidence.ts";
 
 export type Found =
@@ -109,8 +109,8 @@ async function newestLease(control: FileHandle, names: readonly string[]): Promi
     const attempt = `a${number}`;
     const target = await linkTarget(control, `lease.${attempt}`);
     if (target === null) continue;
-    const holder = holderOf(target);
-    if (holder.is === "held") return { attempt, schedulerId: holder.schedulerId };
+    const schedulerId = holderOfLease(target);
+    if (schedulerId !== undefined) return { attempt, schedulerId };
     closed ??= { attempt };
   }
   return closed;

@@ -69,11 +69,11 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     hasInput: (dir, row) =>
       long("look for an input in", dir, (progress) => whileThere(dir, ".", () => hasInput(dir, row, progress))),
     receipts: (run) => short("read receipts in", run.dir, () => receiptsOf(run, warnOnce(run.dir))),
-    closeLease: (run) =>
+    closeLease: (run, begun) =>
       short("close the lease in", run.dir, () =>
         unlessSpoilt(
           run.dir,
-          orNothing(run.dir, () => closeLease(run), { is: "closed" }),
+          orNothing(run.dir, () => closeLease(run, begun), { is: "closed" }),
         ),
       ),
     list: (place, role) =>

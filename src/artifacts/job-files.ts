@@ -56,9 +56,13 @@ export interface JobFiles {
   receipts(run: RunRef): Promise<Receipts>;
   /**
    * Takes the run's attempt for nobody (`lease.<attempt>` -> `closed`), unless a run has it: from then on none can start.
-   * Where the directory is gone there is nothing that a run could take.
+   * Where the directory is gone there is nothing that a run could take. `begun`: a run has had it, restart and all, and is
+   * not to begin again (`closed.<id>`); held then where it has begun once more.
    */
-  closeLease(run: RunRef): Promise<{ readonly is: "closed" } | { readonly is: "held"; readonly schedulerId: string }>;
+  closeLease(
+    run: RunRef,
+    begun?: number,
+  ): Promise<{ readonly is: "closed" } | { readonly is: "held"; readonly schedulerId: string }>;
   /** Regular files of the outcome's output directory, split into outputs and logs, each hashed; size and mtime held still. */
   list(place: OutputPlace, role: "output" | "log"): Promise<{ rows: readonly FileRow[]; leftOut: LeftOut }>;
   /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */

@@ -1,7 +1,7 @@
 /**
  * What the batch script left in `.emx2/` of one attempt, R being Slurm's restart count:
  *
- *   lease.<attempt>      symlink -> scheduler id       whose run the attempt is
+ *   lease.<attempt>      symlink -> scheduler id       whose run the attempt is; `closed`, `closed.<id>`: by the daemon
  *   lease.<attempt>.<R>  symlink -> id.R.node.pid      that run R of it was begun
  *   start. stop. exit. done.<attempt>.<R>              JSON, each written whole by rename
  *   lost.<attempt>.<id>.<R>                            JSON: <id> found the lease taken
@@ -10,7 +10,7 @@
  * its file name says, does not exist. No receipt means unknown, never dead.
  */
 import * as v from "valibot";
-import type { Receipts } from "../job/run.ts";
+import { closedLease, holderOfLease, type Receipts, schedulerIdPattern } from "../job/run.ts";
 
 /** Of a receipt, in bytes; real ones have some 300. */
 export const maxReceiptBytes = 64 * 1024;
@@ -23,9 +23,6 @@ interface ControlView {
   file(name: string): Promise<{ readonly text: string } | { readonly unreadable: string } | null>;
 }
 
-/** What the daemon itself puts in the place of an id, so that no run can take the attempt any more. */
-const closed = "closed";
-const schedulerId = /^[A-Za-z0-9_-]{1,64}$/;
 const seconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 40));
 const signalName = v.pipe(v.string(), v.regex(/^[A-Z0-9+-]{1,16}$/));
 /** -1 is what bash 5.2's `wait` answers under traps; then the script says `wrapper-killed`. */
@@ -52,12 +49,6 @@ const Exit = v.object({
 });
 const Done = v.object({ ...head, exit: exitCode, manifest_sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
 
-/** Whether a run has the attempt. What names no run (`closed`, or a job's own doing) keeps every run from it as well. */
-export function holderOf(lease: string | null): { is: "closed" } | { is: "held"; schedulerId: string } {
-  const held = lease !== null && lease !== closed && schedulerId.test(lease);
-  return held ? { is: "held", schedulerId: lease } : { is: "closed" };
-}
-
 type Receipt = v.GenericSchema<unknown, { attempt: string; job: string; restart: number }>;
 
 /** The receipts of the newest run of `attempt`. `warn` hears of each file that had to be left aside. */
@@ -67,10 +58,10 @@ export async function readReceipts(
   warn: (message: string) => void,
 ): Promise<Receipts> {
   const lost = twins(attempt, control.names);
-  const lease = await control.link(`lease.${attempt}`);
-  if (lease === null || lease === closed) return { directory: true, restart: 0, lost };
-  if (!schedulerId.test(lease)) {
-    warn(`lease.${attempt} names no scheduler id`);
+  const target = await control.link(`lease.${attempt}`);
+  const lease = target === null ? undefined : holderOfLease(target);
+  if (lease === undefined) {
+    if (target !== null && target !== closedLease) warn(`lease.${attempt} names no scheduler id`);
     return { directory: true, restart: 0, lost };
   }
   const restart = newestRestart(attempt, control.names);
@@ -122,7 +113,8 @@ function parse<S extends v.GenericSchema>(schema: S, text: string): { output: v.
   return parsed.success ? { output: parsed.output } : "does not hold what a receipt holds";
 }
 
-function newestRestart(attempt: string, names: readonly string[]): number {
+/** 0 also where none has begun. */
+export function newestRestart(attempt: string, names: readonly string[]): number {
   const prefix = `lease.${attempt}.`;
   const restarts = names
     .filter((name) => name.startsWith(prefix))
@@ -139,7 +131,7 @@ function twins(attempt: string, names: readonly string[]): string[] {
   for (const name of names) {
     if (!name.startsWith(prefix)) continue;
     const [id, restart, ...rest] = name.slice(prefix.length).split(".");
-    if (id && restart && rest.length === 0 && schedulerId.test(id) && ids.size < maxTwins) ids.add(id);
+    if (id && restart && rest.length === 0 && schedulerIdPattern.test(id) && ids.size < maxTwins) ids.add(id);
   }
   return [...ids].sort();
 }

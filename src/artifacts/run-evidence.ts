@@ -1,12 +1,12 @@
 /** What a run has left in `.emx2/`: its lease and its receipts, as far as the job has let them stand. */
-import { type FileHandle, readdir, readlink, symlink } from "node:fs/promises";
+import { type FileHandle, readdir, readlink, rename, symlink } from "node:fs/promises";
 import { errnoOf } from "../errors.ts";
-import type { Receipts, RunRef } from "../job/run.ts";
+import { closedLease, holderOfLease, leaseClosedTo, type Receipts, type RunRef } from "../job/run.ts";
 import type { JobFiles } from "./job-files.ts";
 import { controlDirectory } from "./manifest.ts";
 import { isGone } from "./missing.ts";
 import { entry, readSmallFile, reopenToOwner, withDirectory } from "./no-follow.ts";
-import { holderOf, maxReceiptBytes, readReceipts } from "./receipts.ts";
+import { maxReceiptBytes, newestRestart, readReceipts } from "./receipts.ts";
 import { spoiltCodes } from "./spoilt.ts";
 import { syncDirectory } from "./whole-file.ts";
 
@@ -46,11 +46,16 @@ async function readIn(run: RunRef, warn: (message: string) => void): Promise<Rec
   }
 }
 
-export function closeLease(run: RunRef): ReturnType<JobFiles["closeLease"]> {
-  return withDirectory(run.dir, [controlDirectory], async (control) => {
-    const name = `lease.${run.attempt}`;
-    await linkUnlessThere(control, name, "closed");
-    return holderOf(await linkTarget(control, name));
+export function closeLease({ dir, attempt }: RunRef, begun?: number): ReturnType<JobFiles["closeLease"]> {
+  return withDirectory(dir, [controlDirectory], async (control) => {
+    const name = `lease.${attempt}`;
+    await linkUnlessThere(control, name, closedLease);
+    const schedulerId = holderOfLease((await linkTarget(control, name)) ?? closedLease);
+    if (schedulerId === undefined) return { is: "closed" };
+    if (begun === undefined) return { is: "held", schedulerId };
+    await replaceLink(control, name, leaseClosedTo(schedulerId));
+    const isLater = newestRestart(attempt, await readdir(entry(control, "."))) > begun;
+    return isLater ? { is: "held", schedulerId } : { is: "closed" };
   });
 }
 
@@ -61,6 +66,13 @@ async function linkUnlessThere(directory: FileHandle, name: string, target: stri
   } catch (error) {
     if (errnoOf(error) !== "EEXIST") throw error;
   }
+}
+
+async function replaceLink(directory: FileHandle, name: string, target: string): Promise<void> {
+  const temporary = `.${name}.new`;
+  await linkUnlessThere(directory, temporary, target);
+  await rename(entry(directory, temporary), entry(directory, name));
+  await syncDirectory(directory);
 }
 
 /** null: there is no such symbolic link. */

@@ -97,12 +97,14 @@ export async function findRun(
 ): Promise<Ending<"FindRun">> {
   const scheduler = context.schedulerOf(job.backend);
   const { run } = job;
-  const fenceOver = run.stage === "submitting" && context.clock.wall() >= run.intentAt + scheduler.fenceMs;
+  const askedAt = context.clock.wall();
+  const fenceOver = run.stage === "submitting" && askedAt >= run.intentAt + scheduler.fenceMs;
   const answer = await scheduler.find(effect.ref, signal);
+  if (answer.is === "unavailable" && answer.queueAnswers) return { result: { is: "retry", cause: answer.cause } };
   if (answer.is === "unavailable") return { result: unavailable(context, job, answer.cause) };
   const schedulerId = answer.is === "found" ? answer.schedulerId : null;
   if (schedulerId !== null) context.holds.taken(job);
-  return { result: { is: "ok", value: { schedulerId, ...(fenceOver ? { fenceOver } : {}) } } };
+  return { result: { is: "ok", value: { schedulerId, askedAt, ...(fenceOver ? { fenceOver } : {}) } } };
 }
 
 export async function cancelRun(
@@ -125,14 +127,15 @@ export async function cancelRun(
   return { result: { is: "ok", value: {} } };
 }
 
-/** A run that nobody has seen start may still lie in a queue: before its end is told, the attempt is taken from it. */
+/** A run may still lie in a queue, or come back to it: before its end is told, the attempt is taken from it. */
 export async function closeRun(
   job: Job,
   effect: EffectOf<"CloseRun">,
   { files, stderrLinesInReports }: Pick<EffectContext, "files" | "stderrLinesInReports">,
 ): Promise<Ending<"CloseRun">> {
-  const started = job.run.stage === "tracked" && job.run.receipts?.lease !== undefined;
-  if (!started && (await despite(files.closeLease(effect.ref), { is: "closed" })).is === "held")
+  const seen = job.run.stage === "tracked" ? job.run.receipts : undefined;
+  const begun = seen?.lease === undefined ? undefined : seen.restart;
+  if ((await despite(files.closeLease(effect.ref, begun), { is: "closed" })).is === "held")
     return { result: { is: "doubt", cause: "the run has just taken its lease" } };
   const lines = effect.outcome.result === "succeeded" ? 0 : stderrLinesInReports;
   const tail = lines === 0 ? [] : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, lines), []);

@@ -85,7 +85,9 @@ export interface EffectValue {
   /** null: the scheduler and the job directory answered, and neither knows the run. */
   FindRun: {
     readonly schedulerId: string | null;
-    /** Asked after its fence: what was not found now was never submitted. */
+    /** When it was asked: an answer says nothing about what came later. */
+    readonly askedAt: number;
+    /** That was after its fence: what was not found now was never submitted. */
     readonly fenceOver?: true;
   };
   CancelRun: Record<never, never>;

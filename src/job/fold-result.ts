@@ -100,13 +100,13 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     return { ...job, run: { stage: "tracked", ref, since: at } };
   },
 
-  FindRun(job, effect, result, at) {
+  FindRun(job, effect, result) {
     if (job.run.stage !== "submitting" || !job.run.doubt || result.is !== "ok") return job;
-    const { schedulerId, fenceOver } = result.value;
+    const { schedulerId, askedAt, fenceOver } = result.value;
     // Its script was not ours to submit again: the job begins anew, with a script of our own.
     if (schedulerId === null && fenceOver && effect.ref.unreceipted)
       return { ...job, inputs: { stage: "unlisted" }, run: { stage: "none" } };
-    if (schedulerId === null) return { ...job, run: { ...job.run, absentAt: at } };
+    if (schedulerId === null) return { ...job, run: { ...job.run, absentAt: askedAt } };
     return { ...job, run: { stage: "tracked", ref: { ...effect.ref, schedulerId }, since: job.run.intentAt } };
   },
 

@@ -23,6 +23,22 @@ export interface RunRef {
   readonly notBefore: number;
 }
 
+/** In a lease in an id's place: nobody has had the attempt, and nobody can take it any more. */
+export const closedLease = "closed";
+/** Slurm's ids, the shell's and the simulation's. */
+export const schedulerIdPattern = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Closed to the run that has had it: where the scheduler starts it again it finds that the attempt is not its own. */
+export function leaseClosedTo(schedulerId: string): string {
+  return `${closedLease}.${schedulerId}`;
+}
+
+/** The id of the run that has, or has had, the attempt. undefined: none has, for the job may have put anything there. */
+export function holderOfLease(target: string): string | undefined {
+  const id = target.startsWith(leaseClosedTo("")) ? target.slice(leaseClosedTo("").length) : target;
+  return id !== closedLease && schedulerIdPattern.test(id) ? id : undefined;
+}
+
 export function runName(jobId: JobId): string {
   return `emx2-${jobId}`;
 }

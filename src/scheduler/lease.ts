@@ -7,11 +7,8 @@ import { readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock.ts";
 import { errnoOf } from "../errors.ts";
-import type { RunRef } from "../job/run.ts";
+import { holderOfLease, type RunRef } from "../job/run.ts";
 import { answered } from "./answered.ts";
-
-/** Slurm's ids, the shell's and the simulation's. */
-const schedulerId = /^[A-Za-z0-9_-]{1,64}$/;
 
 export interface Leases {
   /** The id that holds the run's attempt; undefined: none does, or the attempt was closed. */
@@ -24,15 +21,10 @@ export function leasesOnDisk(clock: Clock): Leases {
   return { holderOf: (run) => leaseOf(run, clock), foreignIds: (run) => foreignIds(run, clock) };
 }
 
-/** The id that holds the run's attempt; undefined: none does, or the attempt was closed. */
 export function leaseOf(run: RunRef, clock: Clock): Promise<string | undefined> {
-  return answered(clock, run.dir, async () => {
-    const holder = await holderIn(run, `lease.${run.attempt}`);
-    return holder === "closed" ? undefined : holder;
-  });
+  return answered(clock, run.dir, () => holderIn(run, `lease.${run.attempt}`));
 }
 
-/** Ids that can not be this run's: they hold other attempts of the job, or lost the lease and did nothing. */
 export function foreignIds(run: RunRef, clock: Clock): Promise<ReadonlySet<string>> {
   return answered(clock, run.dir, async () => {
     const names = (await orAbsent(readdir(join(run.dir, ".emx2")))) ?? [];
@@ -44,8 +36,8 @@ export function foreignIds(run: RunRef, clock: Clock): Promise<ReadonlySet<strin
 }
 
 async function holderIn(run: RunRef, name: string): Promise<string | undefined> {
-  const holder = await orAbsent(readlink(join(run.dir, ".emx2", name)));
-  return holder !== undefined && schedulerId.test(holder) ? holder : undefined;
+  const target = await orAbsent(readlink(join(run.dir, ".emx2", name)));
+  return target === undefined ? undefined : holderOfLease(target);
 }
 
 /** EINVAL: it is no symlink. ENOTDIR, ELOOP: the job has put something else in its directory's place. */

@@ -38,6 +38,7 @@ export type Full = "profile" | "everything";
 export type FindAnswer =
   | { readonly is: "found"; readonly schedulerId: string }
   | { readonly is: "absent" }
-  | { readonly is: "unavailable"; readonly cause: string };
+  /** `queueAnswers`: accounting alone does not. */
+  | { readonly is: "unavailable"; readonly cause: string; readonly queueAnswers?: true };
 
 export type CancelAnswer = { readonly is: "asked" } | { readonly is: "unavailable"; readonly cause: string };

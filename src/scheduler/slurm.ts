@@ -102,7 +102,7 @@ async function find(site: Site, run: RunRef, signal: AbortSignal): Promise<FindA
   const { schedulerId: _, ...byName } = run;
   for (const ask of [site.queue, site.accounting]) {
     const answer = await ask([byName], signal);
-    if (answer.is === "unavailable") return answer;
+    if (answer.is === "unavailable") return ask === site.queue ? answer : { ...answer, queueAnswers: true };
     const row = await rowOf(site, byName, answer);
     if (row) return { is: "found", schedulerId: row.schedulerId };
   }

@@ -37,7 +37,8 @@ export interface Start {
   readonly restart: number;
   /** What its output says if it comes to its end. */
   readonly result: string;
-  ended?: "well" | "badly";
+  /** `requeued`: well, and yet Slurm is to start it again. */
+  ended?: "well" | "badly" | "requeued";
 }
 
 export interface Chronicle {

@@ -102,7 +102,8 @@ export function createInvariants({ server, jobs, isOurs, site, chronicle, requeu
     const content = new TextDecoder().decode(output?.files.get("result.txt")?.content ?? undefined);
     if (output?.status !== "COMMITTED")
       breaks(`COMPLETED with outputs committed: those of ${short(job.id)} are ${output?.status}`);
-    else if (last?.ended !== "well" || content !== last.result)
+    // A requeue that came to nothing takes no result away.
+    else if ((last?.ended !== "well" && last?.ended !== "requeued") || content !== last.result)
       breaks(`COMPLETED with the outputs of the run: ${short(job.id)} has ${JSON.stringify(content)}`);
   }
 

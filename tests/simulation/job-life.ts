@@ -89,7 +89,7 @@ export class JobLife {
 
   #meet(job: SlurmJob, drawn: Fate): void {
     const fate = byController.has(drawn) && !this.#controller.isServing ? "well" : drawn;
-    const canRequeue = job.requeues && !job.unknown;
+    const canRequeue = job.requeues && !job.unknown && this.#controller.isServing;
     const ends = !canRequeue || (fate !== "node failure" && fate !== "preempted");
     if (fate !== "well" && fate !== "requeue" && ends) this.#cause(job, fate);
     if (fate === "well") this.#exit(job, "COMPLETED", 0);
@@ -123,9 +123,8 @@ export class JobLife {
     this.#requeue(job);
   }
 
-  /** What the run before has done counts no more. */
   #requeue(job: SlurmJob): void {
-    if (job.start) job.start.ended = "badly";
+    if (job.start?.ended === "well") job.start.ended = "requeued";
     job.restart += 1;
     job.turn += 1;
     delete job.node;

@@ -17,11 +17,12 @@ import { describe } from "../../src/artifacts/owner.ts";
 import { logsDirectory } from "../../src/artifacts/posix-output.ts";
 import { isAllowed } from "../../src/artifacts/posix-roots.ts";
 import { progressOf } from "../../src/artifacts/progress.ts";
-import { holderOf, readReceipts } from "../../src/artifacts/receipts.ts";
+import { newestRestart, readReceipts } from "../../src/artifacts/receipts.ts";
 import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
 import { mismatch } from "../../src/artifacts/whole-file.ts";
 import { StorageError } from "../../src/errors.ts";
 import type { FileRow } from "../../src/job/effect.ts";
+import { closedLease, holderOfLease, leaseClosedTo } from "../../src/job/run.ts";
 import type { Leases } from "../../src/scheduler/lease.ts";
 import { leasesInMemory } from "./memory-leases.ts";
 
@@ -106,14 +107,16 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       const { files, links, owner } = there;
       const lease = `${controlDirectory}/lease.a1`;
       const link = sees(dir, lease) ? links.get(lease) : undefined;
-      const holder = link === undefined ? undefined : holderOf(link);
+      const schedulerId = link === undefined ? undefined : holderOfLease(link);
       const base = files.get(`${controlDirectory}/output-base`);
       return {
         is: "directory",
         ownership: { is: "state", owner },
         scripted: files.has(`${controlDirectory}/parameters.json`),
         unreceipted: false,
-        ...(holder ? { lease: { attempt: "a1", ...(holder.is === "held" ? holder : {}) } } : {}),
+        ...(link !== undefined
+          ? { lease: { attempt: "a1", ...(schedulerId === undefined ? {} : { schedulerId }) } }
+          : {}),
         ...(base ? { outputBase: new TextDecoder().decode(base.bytes).trim() } : {}),
         since: 0,
       };
@@ -166,12 +169,15 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       return readReceipts(run.attempt, view, () => {});
     },
 
-    async closeLease({ dir, attempt }) {
+    async closeLease({ dir, attempt }, begun) {
       const links = directories.get(dir)?.links;
       const path = `${controlDirectory}/lease.${attempt}`;
-      const holder = links?.get(path) ?? "closed";
-      links?.set(path, holder);
-      return holderOf(holder);
+      const target = links?.get(path) ?? closedLease;
+      const schedulerId = holderOfLease(target);
+      links?.set(path, schedulerId === undefined || begun === undefined ? target : leaseClosedTo(schedulerId));
+      const names = [...(links?.keys() ?? [])].map((name) => name.slice(controlDirectory.length + 1));
+      const isHeld = begun === undefined || newestRestart(attempt, names) > begun;
+      return schedulerId !== undefined && isHeld ? { is: "held", schedulerId } : { is: "closed" };
     },
 
     async list({ dir, outputBase = dir, outputDir }, role) {

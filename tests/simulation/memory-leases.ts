@@ -1,7 +1,6 @@
 /** The leases of `scheduler/lease.ts`, read from job directories in memory instead of a file system. */
 import { controlDirectory } from "../../src/artifacts/manifest.ts";
-import { holderOf } from "../../src/artifacts/receipts.ts";
-import type { RunRef } from "../../src/job/run.ts";
+import { holderOfLease, type RunRef } from "../../src/job/run.ts";
 import type { Leases } from "../../src/scheduler/lease.ts";
 import type { Directories } from "./memory-files.ts";
 
@@ -19,8 +18,7 @@ export function leasesInMemory(
   const holderIn = (run: RunRef, name: string): string | undefined => {
     if (!namesOf(run).includes(name)) return undefined;
     const link = directories.get(run.dir)?.links.get(`${controlDirectory}/${name}`);
-    const holder = link === undefined ? undefined : holderOf(link);
-    return holder?.is === "held" ? holder.schedulerId : undefined;
+    return link === undefined ? undefined : holderOfLease(link);
   };
   return {
     holderOf: async (run) => holderIn(run, `lease.${run.attempt}`),

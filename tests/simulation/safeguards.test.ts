@@ -54,16 +54,16 @@ const safeguards: readonly Safeguard[] = [
     without: "const graceMs = e.stop ? e.graces.cancelledMs : 0;",
   },
   {
-    what: "a terminal row waits for the receipt",
-    file: "job/outcome.ts",
-    text: "return waitUntil(e, e.run.endedSince, e.graces.receiptMs, `Slurm says",
-    without: "return waitUntil(e, e.run.endedSince, 0, `Slurm says",
+    what: "an EMX2 that can not be asked is asked by one alone",
+    file: "daemon/assemble.ts",
+    text: "isServerDown: () => reach.isDown,",
+    without: "isServerDown: () => false,",
   },
   {
-    what: "accounting that is behind takes nothing back",
-    file: "job/fold.ts",
-    text: "isBehind(event.row, run.row) ? undefined : event.row;",
-    without: "isBehind(event.row, run.row) ? event.row : event.row;",
+    what: "a job is gone only when EMX2 says so twice",
+    file: "daemon/server-watch.ts",
+    text: "for (const job of await readEach(unknown, signal)) saw(job.id, null);",
+    without: "for (const job of unknown) saw(job.id, null);",
   },
   {
     what: "a claim whose answer was lost is read",
@@ -74,8 +74,8 @@ const safeguards: readonly Safeguard[] = [
   {
     what: "an attempt is closed before its end is told",
     file: "daemon/run-effects.ts",
-    text: "if (!started && (await",
-    without: "if (!started && started && (await",
+    text: "if ((await despite(files.closeLease",
+    without: "if (begun === -1 && (await despite(files.closeLease",
   },
   {
     what: "the end is told when outputs are committed",

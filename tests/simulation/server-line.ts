@@ -26,10 +26,9 @@ const slowestMs = 100_000;
 export function createLine({ clock, server, weather, chronicle, worker, onRequest }: Parts): Fetch {
   const chance = (share: number) => clock.mono() < weather.quietAt && clock.random() < share;
   const isDown = () => isWithin(weather.serverDown, clock.mono());
-  /** A 400 is believed the second time. */
   let lastWasSpurious = false;
-  /** Jobs that were not found once: that is believed the second time. */
-  const unknown = new Set<string>();
+  /** What was answered with 400 or 404 once: that is believed the second time. */
+  const believed = new Set<string>();
 
   async function deliver(url: string, init: FetchInit, body: Uint8Array<ArrayBuffer>): Promise<Response> {
     const { method, headers } = init;
@@ -46,8 +45,7 @@ export function createLine({ clock, server, weather, chronicle, worker, onReques
     const spurious = !lastWasSpurious && chance(weather.spurious);
     lastWasSpurious = spurious;
     const before = spurious && clock.random() < 0.7;
-    const mayBeUnknown = !unknown.has(url) && init.method === "GET" && /\/jobs\/[^/?]+$/.test(url);
-    if (before) return said(spuriousAnswer(clock.random(), mayBeUnknown), url);
+    if (before) return said(spuriousAnswer(clock.random(), init.method, url, believed));
     if (chance(weather.slow)) await clock.sleep(clock.random() * slowestMs);
     let answer = await deliver(url, init, body);
     if (chance(weather.doubled))
@@ -55,7 +53,7 @@ export function createLine({ clock, server, weather, chronicle, worker, onReques
     if (chance(weather.slow)) await clock.sleep(clock.random() * slowestMs);
     await clock.sleep(latencyMs.least);
     if (isDown() || chance(weather.lostAnswer)) throw fault("ECONNRESET");
-    return spurious ? said(gateway(502), url) : answer;
+    return spurious ? said(gateway(502)) : answer;
   }
 
   /** The second delivery's answer is not read. */
@@ -69,8 +67,7 @@ export function createLine({ clock, server, weather, chronicle, worker, onReques
     return first;
   }
 
-  function said(answer: Response, url: string): Response {
-    if (answer.status === 404) unknown.add(url);
+  function said(answer: Response): Response {
     chronicle.note(`${worker} is told ${answer.status} by somebody`);
     return answer;
   }
@@ -97,10 +94,14 @@ function fault(code: string): Error {
   return Object.assign(new Error(`simulated: ${code}`), { code });
 }
 
-/** `mayBeUnknown`: a job may not be found for a moment while EMX2 is deployed anew. */
-function spuriousAnswer(random: number, mayBeUnknown: boolean): Response {
+/** A job may not be found for a moment (404) while EMX2 is deployed anew. */
+function spuriousAnswer(random: number, method: string, url: string, believed: Set<string>): Response {
   if (random < 0.3) return gateway(503);
-  const status = random < 0.5 ? 400 : random < 0.7 ? 500 : random < 0.85 || !mayBeUnknown ? 401 : 404;
+  const mayBeUnknown = method === "GET" && /\/jobs\/[^/?]+$/.test(url);
+  const drawn = random < 0.5 ? 400 : random < 0.7 ? 500 : random < 0.85 || !mayBeUnknown ? 401 : 404;
+  const asked = `${drawn} ${method} ${url}`;
+  const status = believed.has(asked) ? 500 : drawn;
+  if (drawn === 400 || drawn === 404) believed.add(asked);
   const body = JSON.stringify({ type: "about:blank", title: "simulated", status, detail: "simulated" });
   return new Response(body, { status, headers: { "content-type": "application/problem+json" } });
 }

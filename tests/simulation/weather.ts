@@ -150,8 +150,7 @@ export function drawWeather(random: () => number): Weather {
 
 function drawSlurm({ chance, between, spread, often, spans }: Dice) {
   const amnesia = spans(0.08, 25 * minuteMs, 90 * minuteMs);
-  // A run that was requeued, given up while nobody knew it, and known again would start: its lease is closed to others alone.
-  const requeue = amnesia.length === 0 && chance(0.3);
+  const requeue = chance(0.3);
   const fates = new Map<Fate, number>();
   for (const fate of badFates) if (chance(0.15)) fates.set(fate, 0.3);
   if (requeue) fates.set("requeue", 0.4);

@@ -231,6 +231,12 @@ describe.each([
     for (const _ of ["first", "again"]) expect(await w.files.closeLease(run)).toEqual({ is: "closed" });
     expect(w.files.linkAt(w.dir, ".emx2/lease.a1")).toBe("closed");
     expect(w.files.linkAt(w.dir, ".emx2/lease.a2")).toBe("77");
+    w.files.symlink(w.dir, ".emx2/lease.a2.1", "77.1.node1.5");
+    expect(await w.files.closeLease({ ...run, attempt: "a2" }, 0)).toEqual({ is: "held", schedulerId: "77" });
+    for (const _ of ["first", "again"])
+      expect(await w.files.closeLease({ ...run, attempt: "a2" }, 1)).toEqual({ is: "closed" });
+    expect(w.files.linkAt(w.dir, ".emx2/lease.a2")).toBe("closed.77");
+    expect(await w.files.receipts({ ...run, attempt: "a2" })).toMatchObject({ lease: "77", restart: 1 });
     expect(await w.files.receipts(run)).toEqual({ directory: true, restart: 0, lost: [] });
   });
 

@@ -166,13 +166,13 @@ describe("CloseRun", () => {
     });
   });
 
-  test("of a run that has its lease leaves it", async () => {
+  test("of a run that has its lease closes it to another start of that run", async () => {
     const context = await directory();
     context.files.symlink(ref.dir, ".emx2/lease.a1", "7");
     const steps = [...toTracked, observed(row("COMPLETED"), exited(0))];
     const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
     expect((await closeRun(play(steps), effect, context)).result.is).toBe("ok");
-    expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("7");
+    expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed.7");
   });
 });
 

@@ -63,7 +63,7 @@ describe("a run of the Python daemon's that may have been submitted", () => {
   const short = { ...ref, name: "emx2-12345678", unreceipted: true as const };
   const doubtful = taken({ stage: "submitting", ref: short, intentAt: now, doubt: true });
   const looked = (value: { schedulerId: string | null; fenceOver?: true }) =>
-    fold(doubtful, ended({ kind: "FindRun", ref: short }, ok<"FindRun">(value)));
+    fold(doubtful, ended({ kind: "FindRun", ref: short }, ok<"FindRun">({ askedAt: now, ...value })));
 
   test("found: followed by name and id", () => {
     expect(looked({ schedulerId: "9" })?.run).toMatchObject({ stage: "tracked", ref: { ...short, schedulerId: "9" } });
@@ -81,7 +81,10 @@ describe("a run of the Python daemon's that may have been submitted", () => {
 
   test("a submission of our own that never arrived is not begun anew", () => {
     const own = taken({ stage: "submitting", ref, intentAt: now, doubt: true });
-    const job = fold(own, ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null, fenceOver: true })));
+    const job = fold(
+      own,
+      ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null, askedAt: now, fenceOver: true })),
+    );
     expect(job?.run.stage).toBe("submitting");
   });
 });

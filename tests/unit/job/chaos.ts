@@ -62,7 +62,8 @@ const success: fc.Arbitrary<story.Step> = fc.oneof(
   index.map((at) => story.ended({ kind: "StageFile", index: at }, story.ok<"StageFile">({ bytes: 1 }))),
   fc
     .constantFrom("7", "8", null)
-    .map((schedulerId) => story.ended({ kind: "FindRun", ref: story.ref }, story.ok<"FindRun">({ schedulerId }))),
+    .map((schedulerId) => ({ schedulerId, askedAt: story.startAt }))
+    .map((value) => story.ended({ kind: "FindRun", ref: story.ref }, story.ok<"FindRun">(value))),
   outcome.map((end) => story.closedRun(end, ["a line"])),
   role.map((of) => story.uploaded(of)).chain((steps) => fc.constantFrom<story.Step>(...steps)),
   role.map(story.noFiles),

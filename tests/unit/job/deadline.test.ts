@@ -140,7 +140,10 @@ describe("timeout_seconds", () => {
   test("in mid-submission end it once it can not turn up any more, and EMX2 hears FAILED", () => {
     const lost = play([...claimed, ...staged, written, submitting, ended({ kind: "Submit", ref }, doubt)]);
     const job = expired(lost, claimedAt + 600_000);
-    const absent = { ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null })), at: startAt + hour };
+    const absent = {
+      ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null, askedAt: startAt + hour })),
+      at: startAt + hour,
+    };
     const [close] = decided(play([absent], job), startAt + hour).start;
     expect(close).toMatchObject({ kind: "CloseRun", outcome: { result: "failed", state: "NEVER_SUBMITTED" } });
   });
@@ -235,7 +238,10 @@ describe("a held profile", () => {
 
   test("keeps a submission that was lost beyond its fence from being repeated, too", () => {
     const lost = [...toWritten, submitting, ended({ kind: "Submit", ref }, doubt)];
-    const absent = { ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null })), at: startAt + hour };
+    const absent = {
+      ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null, askedAt: startAt + hour })),
+      at: startAt + hour,
+    };
     const waiting = play([...lost, absent]);
     expect(decided(waiting, startAt + hour, {}, health).start).toEqual([]);
     expect(decided(waiting, startAt + hour).start.map(({ kind }) => kind)).toEqual(["Submit"]);

@@ -191,7 +191,7 @@ describe("a submission in doubt", () => {
   const intentAt = (play(lostSubmit).run as { intentAt: number }).intentAt;
   const fence = intentAt + policy.fenceMs;
   const absentAt = (at: number): Step => ({
-    ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null })),
+    ...ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId: null, askedAt: at })),
     at,
   });
 
@@ -341,7 +341,7 @@ function wellDone(job: Job, effect: Decision["start"][number], at: number): Para
     ListInputs: { total: 1, bytes: 1 },
     WriteScript: { parametersHash: "ab", ref },
     Submit: { schedulerId: "7" },
-    FindRun: { schedulerId: null },
+    FindRun: { schedulerId: null, askedAt: at },
     CloseRun: { stderrTail: [] },
     SealFiles: { total: 1, bytes: 1, sha256: "cd" },
     CreateArtifact: { artifactId: "new" },

@@ -38,7 +38,8 @@ import {
 
 const claim = { kind: "ClaimJob" } as const;
 const submit = { kind: "Submit", ref } as const;
-const find = (schedulerId: string | null) => ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId }));
+const find = (schedulerId: string | null) =>
+  ended({ kind: "FindRun", ref }, ok<"FindRun">({ schedulerId, askedAt: startAt + 5 }));
 
 describe("a claim", () => {
   test("that is granted takes over what the job says of itself", () => {

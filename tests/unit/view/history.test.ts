@@ -87,10 +87,10 @@ test("retries carry their cause, doubts how they were resolved; what is said aga
   const lines = historyOf(
     happened([
       ended({ kind: "Submit", ref }, doubt),
-      ended(find, ok<"FindRun">({ schedulerId: null })),
-      ended(find, ok<"FindRun">({ schedulerId: null })),
-      ended(find, ok<"FindRun">({ schedulerId: null })),
-      ended(find, ok<"FindRun">({ schedulerId: "9" })),
+      ended(find, ok<"FindRun">({ schedulerId: null, askedAt: 0 })),
+      ended(find, ok<"FindRun">({ schedulerId: null, askedAt: 0 })),
+      ended(find, ok<"FindRun">({ schedulerId: null, askedAt: 0 })),
+      ended(find, ok<"FindRun">({ schedulerId: "9", askedAt: 0 })),
       ended({ kind: "StageFile", index: 0 }, retry),
       ended({ kind: "Commit", role: "output" }, refused("hash differs", 422)),
     ]),
