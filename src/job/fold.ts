@@ -112,13 +112,19 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const { lookedAt, ...known } = run;
   const since = run.row === undefined || lastRow?.state === run.row.state ? run.since : at;
   const phase = lastRow && phaseOf[lastRow.state];
+  // What was seen of a twin says nothing about the run that has the lease.
+  const isSame = ref.schedulerId === run.ref.schedulerId;
   // Slurm has requeued it: what the run before has left is no evidence about the next.
   const again = receipts.restart > (run.receipts?.restart ?? 0);
-  const requeued = phase === "pending" && run.startedAt !== undefined && since > run.startedAt;
-  const requeues = requeuesSeen(run, lastRow);
+  const moved = submittedAgain(run, lastRow);
+  const inQueueAgain = phase === "pending" && run.startedAt !== undefined && since > run.startedAt;
+  // A controller that was killed may show a run as PENDING that goes on, with the submit time that it had.
+  const requeued = isSame && inQueueAgain && (moved || lastRow?.submittedAt === undefined);
+  // A requeue may be over before anybody looks; then its new submit time alone tells of it.
+  const requeues = isSame ? (moved ? (run.requeues ?? 0) + 1 : run.requeues) : undefined;
   const seenAgain = requeued || (requeues ?? 0) > Math.max(receipts.restart, run.requeues ?? 0);
   // Where the next run's receipts came with the same look, the run before it is the one that was requeued.
-  const requeuedRun = seenAgain ? receipts.restart - (again ? 1 : 0) : run.startsAfter;
+  const requeuedRun = seenAgain ? receipts.restart - (again ? 1 : 0) : isSame ? run.startsAfter : undefined;
   // Receipts may be seen late: as often as it was requeued, so many runs at least are over.
   const startsAfter = requeues === undefined ? requeuedRun : Math.max(requeuedRun ?? 0, requeues - 1);
   const stuck = phase === "pending" && neverRunnable(lastRow?.reason);
@@ -157,11 +163,9 @@ function isBehind(row: SchedulerRow, known: SchedulerRow): boolean {
   return at < knownAt || (at === knownAt && rank[phaseOf[row.state]] < rank[phaseOf[known.state]]);
 }
 
-/** A requeue may be over before anybody looks; then its new submit time alone tells of it. */
-function requeuesSeen(run: Tracked, row: SchedulerRow | undefined): number | undefined {
-  const before = run.row?.submittedAt;
-  const moved = before !== undefined && row?.submittedAt !== undefined && row.submittedAt > before;
-  return moved ? (run.requeues ?? 0) + 1 : run.requeues;
+function submittedAgain(run: Tracked, row: SchedulerRow | undefined): boolean {
+  if (run.row?.submittedAt === undefined || row?.submittedAt === undefined) return false;
+  return row.schedulerId === run.row.schedulerId && row.submittedAt > run.row.submittedAt;
 }
 
 /** The time a run has been going changes with every look and is no news, until the run has ended. */

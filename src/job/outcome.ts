@@ -86,11 +86,11 @@ export const evidenceOrder: readonly Rule[] = [
       // In the queue again: where Slurm may requeue it, the receipt is of the run before.
       if (!exit || (e.phase === "pending" && e.graces.mayRequeue)) return undefined;
       const over = e.phase === "ended" ? e.run.endedSince : e.phase === "absent" ? e.run.absentSince : undefined;
-      // The receipt of a run before it may come into sight first.
-      if (over !== undefined && e.graces.mayRequeue)
-        return waitUntil(e, over, e.graces.receiptMs, "a later run's receipt may not be seen yet", () =>
-          byReceipt(e, exit),
-        );
+      // The receipt of a run before it may come into sight first; and who sent the signal accounting alone knows, a while later.
+      const unread = e.graces.mayRequeue
+        ? "a later run's receipt may not be seen yet"
+        : e.phase === "absent" && hasEndedBy(exit) && !e.stop && "accounting may yet tell what has ended it";
+      if (over !== undefined && unread) return waitUntil(e, over, e.graces.receiptMs, unread, () => byReceipt(e, exit));
       if (e.phase === "ended" || e.phase === "absent") return ended(byReceipt(e, exit));
       const why = "the workload has ended, Slurm is still closing the job";
       return waitUntil(e, e.run.exitSince, e.graces.sealMs, why, () => byReceipt(e, exit));
@@ -154,7 +154,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
   // A child that was killed for memory leaves its parent free to exit 0 with half of the result.
   const outOfMemory = state === "OUT_OF_MEMORY" || (exit.oomKill ?? 0) > 0;
   const told = exit.how === "exit";
-  const undisturbed = told && !outOfMemory && exit.exit === 0 && (exit.signal === null || state === "COMPLETED");
+  const undisturbed = told && !outOfMemory && exit.exit === 0 && (!hasEndedBy(exit) || state === "COMPLETED");
   const cancelled = !undisturbed && (state === "CANCELLED" || (e.stop !== undefined && exit.signal !== null));
   const result = undisturbed ? "succeeded" : cancelled ? endOnRequest(e) : "failed";
   const assumed = {
@@ -208,6 +208,11 @@ function byRow(e: Evidence, row: SchedulerRow): Outcome {
   if (row.state !== "COMPLETED") return { ...base, result: "failed" };
   if (missing) return { ...base, result: "failed", cause: `Slurm says COMPLETED, but ${missing} is missing` };
   return { ...base, result: "succeeded" };
+}
+
+/** USR1 warns of the time limit (`--signal=B:USR1@300`), and the script passes it on to nobody. */
+function hasEndedBy({ signal }: ExitReceipt): boolean {
+  return signal !== null && signal !== "USR1";
 }
 
 function lost(e: Evidence): Outcome {

@@ -4,7 +4,7 @@ import { diagnose } from "../../../src/job/diagnosis.ts";
 import { judge } from "../../../src/job/outcome.ts";
 import type { SchedulerRow, SlurmState } from "../../../src/job/run.ts";
 import { graces, outcomeIn, runOf, term } from "./looks.ts";
-import { exited, leased, play, row, startAt, toTracked } from "./story.ts";
+import { exited, leased, play, row, startAt, toTracked, unleased } from "./story.ts";
 
 describe("a run that Slurm has requeued", () => {
   const later = (shown: SlurmState, over: Partial<SchedulerRow> = {}) => row(shown, { submittedAt: 200, ...over });
@@ -96,6 +96,37 @@ test("where Slurm may requeue it, a receipt waits a moment for one of a later ru
   const look = (at: number) => [row("COMPLETED"), exited(0), startAt + at] as const;
   expect(judge(runOf(look(0)), requeuing).is).toBe("waiting");
   expect(outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), requeuing)).result).toBe("succeeded");
+});
+
+test("a run that a killed controller shows as PENDING again, with its old submit time, is no requeue", () => {
+  const at = (shown: SlurmState, over: Partial<SchedulerRow> = {}) => row(shown, { submittedAt: 100, ...over });
+  const refused = { ...leased, lost: ["7"] };
+  const before = [at("RUNNING"), leased, startAt] as const;
+  const again = [at("PENDING"), leased, startAt + 5] as const;
+  expect(runOf(before, again).startsAfter).toBeUndefined();
+  const well = runOf(before, [at("PENDING"), exited(0), startAt + 5], [at("FAILED"), exited(0), startAt + 10]);
+  expect(outcomeIn(judge(well, graces)).result).toBe("succeeded");
+  const end = (ms: number) => [at("FAILED", { exitCode: 93, signal: 0 }), refused, startAt + ms] as const;
+  expect(outcomeIn(judge(runOf(before, again, end(10), end(10 + graces.receiptMs)), graces)).cause).toContain(
+    "a second time",
+  );
+});
+
+test("the warning of a time limit is no end: a program that ends well after it has succeeded", () => {
+  const warned = exited(0, { signal: "USR1" });
+  expect(outcomeIn(judge(runOf([null, warned, startAt]), graces)).result).toBe("succeeded");
+});
+
+test("a twin that was submitted later and took the lease has not been requeued", () => {
+  const late = { ...leased, lease: "12" };
+  const run = runOf(
+    [row("PENDING", { submittedAt: 100 }), unleased, startAt],
+    [row("PENDING", { submittedAt: 100 }), late, startAt + 5],
+    [row("RUNNING", { schedulerId: "12", submittedAt: 200 }), late, startAt + 10],
+    [row("COMPLETED", { schedulerId: "12", submittedAt: 200 }), { ...exited(0), lease: "12" }, startAt + 15],
+  );
+  expect(run.ref.schedulerId).toBe("12");
+  expect(outcomeIn(judge(run, graces)).result).toBe("succeeded");
 });
 
 test("a run that a controller has ended and started again fails for that, and not for the lease's exit code", () => {

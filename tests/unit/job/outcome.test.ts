@@ -48,7 +48,7 @@ STAGE_OUT     .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~
 COMPLETING    .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 REVOKED       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 UNKNOWN       .     .     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
-absent        ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
+absent        ~F    ~F    ~F     ~F    S      F      ~F      ~F        F       F     F       S      F      ~F
 twin          -     -     .      .     ~S     ~F     ~F      ~F        ~F      ~F    ~F      S      F      ~F
 COMPLETED     ~F    ~F    ~S     ~S    S      F      S       F         F       F     F       S      F      S
 FAILED        ~F    ~F    ~F     ~F    S      F      F       F         F       F     F       S      F      F
@@ -265,7 +265,7 @@ function rowNamed(shown: string): SchedulerRow | null {
 }
 
 function graceOf(shown: string, receipts: Receipts, stopping: boolean): number {
-  if (receipts.exit) return graces.sealMs;
+  if (receipts.exit) return shown === "absent" ? graces.receiptMs : graces.sealMs;
   if (shown !== "absent") return graces.receiptMs;
   return stopping ? graces.cancelledMs : graces.lostMs;
 }

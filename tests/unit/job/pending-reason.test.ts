@@ -3,7 +3,7 @@ import { neverRunnable } from "../../../src/job/pending-reason.ts";
 
 test.each([
   ["PartitionTimeLimit", true],
-  ["PartitionNodeLimit", true],
+  ["PartitionNodeLimit", false],
   ["PartitionConfig", true],
   ["DependencyNeverSatisfied", true],
   ["BadConstraints", true],
