@@ -36,6 +36,8 @@ const maxListedJobs = 5_000;
 const maxJobsALook = 500;
 /** They share one question to Slurm. */
 const looksAtOnce = 16;
+/** The server poll waits for a look: of a scheduler or a storage that hangs each question takes its whole time. */
+const maxLookMs = 30_000;
 const usualPauseMs = 3_600_000;
 /** While something could not be told. */
 const shortPauseMs = 60_000;
@@ -49,6 +51,7 @@ export function createAdoption(parts: AdoptionParts): Adoption {
   let watches: Promise<void>[] = [];
   /** What was said of each job that is left alone. */
   const told = new Map<JobId, string>();
+  const putOff = new Set<JobId>();
 
   const watched = async () => {
     await Promise.all(watches);
@@ -59,8 +62,10 @@ export function createAdoption(parts: AdoptionParts): Adoption {
     const verdict = await judged(parts, job, told.has(job.id), signal);
     const { id: jobId, status } = job;
     if (verdict.is === "adopted") adopted += 1;
+    putOff.delete(jobId);
     if (verdict.is === "later") {
       unsettled = true;
+      putOff.add(jobId);
       if (verdict.until) watches.push(verdict.until);
       log.debug("whose the job is can not be told yet", { jobId, why: verdict.why });
     }
@@ -79,12 +84,17 @@ export function createAdoption(parts: AdoptionParts): Adoption {
       const { unknown, isWhole } = await unknownJobs(parts, signal);
       const ids = new Set(unknown.map(({ id }) => id));
       for (const id of told.keys()) if (isWhole && !ids.has(id)) told.delete(id);
-      // Whoever was told of has to stand back for those that nobody has looked at.
-      const inTurn = unknown.toSorted((a, b) => Number(told.has(a.id)) - Number(told.has(b.id)));
-      unsettled = !isWhole || inTurn.length > maxJobsALook;
+      for (const id of putOff) if (isWhole && !ids.has(id)) putOff.delete(id);
+      // Whoever was looked at in vain has to stand back for those that nobody has looked at.
+      const standsBack = ({ id }: ListedJob) => Number(told.has(id) || putOff.has(id));
+      const inTurn = unknown.toSorted((a, b) => standsBack(a) - standsBack(b));
+      const endsAt = clock.mono() + maxLookMs;
+      let from = 0;
+      unsettled = !isWhole;
       watches = [];
-      for (let from = 0; from < Math.min(inTurn.length, maxJobsALook); from += looksAtOnce)
+      for (; from < inTurn.length && from < maxJobsALook && clock.mono() < endsAt; from += looksAtOnce)
         await Promise.all(inTurn.slice(from, from + looksAtOnce).map((job) => look(job, signal)));
+      if (from < inTurn.length) unsettled = true;
       if (!(await parts.leftovers(signal))) unsettled = true;
       dueAt = clock.mono() + (unsettled ? shortPauseMs : usualPauseMs);
       if (watches.length > 0) void watched();

@@ -24,6 +24,7 @@ import { createHolders, type Sight } from "./holder.ts";
 import { createHolds, type Holds } from "./holds.ts";
 import { createLeftovers } from "./leftovers.ts";
 import type { Loop } from "./loop.ts";
+import { createLoss } from "./loss.ts";
 import { Pool } from "./pools.ts";
 import { createSchedulerPoll } from "./scheduler-poll.ts";
 import { createServerPoll, type ServerPoll } from "./server-poll.ts";
@@ -91,6 +92,8 @@ const commandsInFlight = 4;
 /** Those who look for a run at the same time share one query. */
 const lookupsInFlight = 1_000;
 const maxTransfersInFlight = 48;
+/** A large directory may take its time, and has no claim and no report wait. */
+const removalsInFlight = 2;
 const largeFileBytes = 16 * 1024 * 1024;
 
 const delays = { cancelRepeatMs: 30_000, findRepeatMs: 10_000, backoff: { firstMs: 1_000, capMs: 60_000 } } as const;
@@ -144,6 +147,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
       }),
       scheduler: new Pool(clock, { maxInFlight: commandsInFlight }),
       lookups: new Pool(clock, { maxInFlight: lookupsInFlight }),
+      removals: new Pool(clock, { maxInFlight: removalsInFlight }),
       transfers: new Pool(clock, {
         maxInFlight: Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight),
         largeBytes: largeFileBytes,
@@ -199,12 +203,13 @@ function loops(
     jobDir: settings.jobDir,
   };
   const { jobsOnDisk, unknownJobsWaitMs } = settings;
-  const leftovers = createLeftovers({ ...found, journal: seams.journal, jobsOnDisk, unknownJobsWaitMs });
+  const { journal } = seams;
+  const leftovers = createLeftovers({ ...found, journal, jobsOnDisk, unknownJobsWaitMs });
   const adoption = createAdoption({ ...found, leftovers, takeOver: settings.takeOver });
   const serverPoll = createServerPoll({
     adoption,
     reach,
-    unknownJobsWaitMs,
+    loss: createLoss({ clock, log, journal, unknownJobsWaitMs }, "unknown-jobs"),
     engine,
     client,
     clock,

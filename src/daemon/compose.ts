@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { createJobDirectory } from "../artifacts/job-directory.ts";
 import { posixRoots } from "../artifacts/posix-roots.ts";
+import { answeredWithin, onDisk } from "../artifacts/storage-fault.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { JobEvent } from "../job/effect.ts";
@@ -61,6 +62,8 @@ export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { rea
 
 /** As EMX2 names its jobs. */
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+const listTimeoutMs = 60_000;
 
 /** SIGTERM ends the daemon within 10 s wherever it is: loops get these, what is in flight six more. */
 const loopGraceMs = 2_000;
@@ -142,7 +145,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       killWaitMs: config.slurm.killWaitMs,
       stderrLinesInReports: config.worker.stderrLinesInReports,
       jobDir: (jobId) => join(tmpDir, jobId),
-      jobsOnDisk: async () => (await readdir(tmpDir)).filter((name) => uuid.test(name)),
+      jobsOnDisk: async () => (await namesIn(clock, tmpDir)).filter((name) => uuid.test(name)),
       takeOver: options.takeOver ?? false,
       sightOf: createSight(clock, (other) =>
         watchLease(other, { clock, here: thisProcess(), staleMs: config.worker.stateLeaseMs, signal: options.signal }),
@@ -196,6 +199,10 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
         return assembly.engine.jobs.get(jobId);
       }),
   };
+}
+
+function namesIn(clock: Clock, path: string): Promise<string[]> {
+  return answeredWithin(clock, listTimeoutMs, path, () => onDisk("list", path, () => readdir(path)));
 }
 
 /** Resolves some time after the signal: a loop that hangs on storage is not waited for any longer. */

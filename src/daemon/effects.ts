@@ -52,7 +52,7 @@ export const effectTable: EffectTable = {
   // Its intent takes the lossy results of the files before it to disk: after the commit none can be put again.
   Commit: { ...plain, needsIntent: true, run: artifacts.commit },
   Report: { ...plain, run: server.report },
-  RemoveDir: { ...plain, run: artifacts.removeDir },
+  RemoveDir: { ...plain, pool: "removals", run: artifacts.removeDir },
 };
 
 /** What the engine needs of the effects. */

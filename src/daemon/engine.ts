@@ -43,6 +43,7 @@ export class Engine {
   readonly #lookedAt = new Map<JobId, number>();
   /** Backends that do not answer. */
   readonly #down = new Set<BackendName>();
+  #only: JobId | undefined;
   #stopped = false;
   /** The journal may be gone: what still ends is left in doubt. */
   #closed = false;
@@ -53,8 +54,9 @@ export class Engine {
     this.#alarms = new Alarms(parts.clock, (jobId) => this.#ring(jobId));
   }
 
-  /** Takes up what the journal knows: effects that were begun and never ended come back as the event "in doubt". */
-  recover(): void {
+  /** Takes up what the journal knows; effects that were begun and never ended are in doubt. `only`: the others stand still. */
+  recover(only?: JobId): void {
+    this.#only = only;
     const { jobs, inDoubt } = this.#parts.journal.load();
     for (const job of jobs) this.#jobs.set(job.id, job);
     for (const { jobId, effectId, effect } of inDoubt) {
@@ -76,9 +78,9 @@ export class Engine {
   /** Something was observed, or a job was taken in. */
   observe(jobId: JobId, event: Exclude<JobEvent, { kind: "Begun" | "Ended" }>): void {
     if (this.#stopped) return;
+    // A look that shows nothing new may still be the one that a time-out waits for.
     const isLook = event.kind === "RunObserved";
     if (isLook) this.#lookedAt.set(jobId, event.at);
-    // A look that shows nothing new may still be the one that a time-out waits for.
     // Whoever asked for a cancel is told that it is taken, and asks no second time.
     const durability = event.kind === "CancelAsked" ? "durable" : "lossy";
     if (this.#apply(jobId, event, durability) || isLook) this.#pump(jobId);
@@ -150,7 +152,7 @@ export class Engine {
 
   #pump(jobId: JobId): void {
     const job = this.#jobs.get(jobId);
-    if (!job || this.#stopped) return;
+    if (!job || this.#stopped || (this.#only !== undefined && jobId !== this.#only)) return;
     const decision = this.#decide(job);
     if (decision.expired) {
       const { by, detail } = decision.expired;

@@ -21,9 +21,9 @@ import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
 import { runOfDirectory } from "./found-run.ts";
 import type { Holders } from "./holder.ts";
+import { createLoss } from "./loss.ts";
 import { staying } from "./run-effects.ts";
 import { readSurely } from "./server-effects.ts";
-import { createLoss } from "./server-watch.ts";
 
 export interface LeftoverParts {
   readonly engine: Pick<Engine, "jobs" | "observe">;
@@ -48,12 +48,15 @@ export interface LeftoverParts {
 const maxJobsALook = 500;
 /** What EMX2 does not know is asked for twice, with a pause between. */
 const looksAtOnce = 16;
+/** The server poll waits for a look, and storage that hangs takes its whole time for each directory. */
+const maxLookMs = 30_000;
 
 /** The look gives false while there is more to look at. */
 export function createLeftovers(parts: LeftoverParts): (signal: AbortSignal) => Promise<boolean> {
-  const { engine, journal, log } = parts;
+  const { clock, engine, journal, log } = parts;
   const seen = new Set<JobId>();
-  const loss = createLoss(parts);
+  const putOff = new Set<JobId>();
+  const loss = createLoss(parts, "unknown-leftovers");
 
   const look = async (id: JobId, signal: AbortSignal): Promise<Leftover | "none" | "later"> => {
     try {
@@ -81,19 +84,26 @@ export function createLeftovers(parts: LeftoverParts): (signal: AbortSignal) => 
     const onDisk = await parts.jobsOnDisk().catch(unlessStorage);
     if (onDisk === undefined) return false;
     const all = onDisk.filter((id) => !engine.jobs.has(id) && !seen.has(id));
-    const inTurn = all.slice(0, maxJobsALook);
+    const inTurn = all.toSorted((a, b) => Number(putOff.has(a)) - Number(putOff.has(b)));
+    const endsAt = clock.mono() + maxLookMs;
     const leftovers: Leftover[] = [];
-    let isDone = inTurn.length === all.length;
-    for (let from = 0; from < inTurn.length; from += looksAtOnce) {
+    let isDone = true;
+    let from = 0;
+    for (; from < inTurn.length && from < maxJobsALook && clock.mono() < endsAt; from += looksAtOnce) {
       const ids = inTurn.slice(from, from + looksAtOnce);
       for (const [index, found] of (await Promise.all(ids.map((id) => look(id, signal)))).entries()) {
-        if (found === "later") isDone = false;
-        else if (found === "none") seen.add(ids[index] ?? "");
+        const id = ids[index] ?? "";
+        putOff.delete(id);
+        if (found === "later") putOff.add(id);
+        else if (found === "none") seen.add(id);
         else leftovers.push(found);
       }
     }
-    const unknown = leftovers.filter(({ job }) => job === null).length;
-    const waits = loss.isWaitedOut(unknown, leftovers.length + engine.jobs.size);
+    if (putOff.size > 0 || from < inTurn.length) isDone = false;
+    const idsWhere = (isKnown: boolean) =>
+      leftovers.filter(({ job }) => (job !== null) === isKnown).map(({ id }) => id);
+    const told = { unknown: new Set(idsWhere(false)), known: new Set([...engine.jobs.keys(), ...idsWhere(true)]) };
+    const waits = loss.isWaited(told, (id) => all.includes(id));
     for (const leftover of leftovers) {
       const { id, job } = leftover;
       if (job === null ? !waits && (await take(leftover)) : !isOver(parts, job) || (await take(leftover))) seen.add(id);

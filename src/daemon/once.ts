@@ -38,23 +38,27 @@ export async function cycle(
   if (adoption.adopted > 0) await schedulerPoll.tick(signal);
   const asked = serverPoll.reachable;
   // Not at once: most calls are over before the first of them is due.
-  const besides = [heartbeat, requests, snapshot].map((loop) =>
-    clock.sleep(loop.intervalMs, either).then(() => runLoop(loop, clock, either), ignoreAbort),
+  const besides = Promise.all(
+    [heartbeat, requests, snapshot].map((loop) =>
+      clock.sleep(loop.intervalMs, either).then(() => runLoop(loop, clock, either), ignoreAbort),
+    ),
   );
+  // Whatever ends one of them ends the cycle.
+  besides.catch((error: unknown) => over.abort(error));
   let idle = false;
   const work = engine.idle(lingerMs).then(() => {
     idle = true;
   });
   try {
-    while (!idle && !signal.aborted) {
+    while (!idle && !either.aborted) {
       await Promise.race([work, clock.sleep(pollIntervalMs, either).catch(ignoreAbort)]);
-      if (idle || signal.aborted || !engine.isBusy(["inputs", "logs", "outputs"])) continue;
+      if (idle || either.aborted || !engine.isBusy(["inputs", "logs", "outputs"])) continue;
       await serverPoll.watch(signal);
       await schedulerPoll.tick(signal);
     }
   } finally {
     over.abort();
-    await Promise.all(besides);
+    await besides;
   }
   return asked && serverPoll.reachable;
 }
@@ -69,7 +73,7 @@ export async function attend(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
-  engine.recover();
+  engine.recover(jobId);
   await requests.tick(signal);
   const deadline = clock.mono() + longestAttendMs;
   const goesOn = () => {

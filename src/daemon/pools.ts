@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 
-export const poolNames = ["control", "submissions", "scheduler", "lookups", "transfers"] as const;
+export const poolNames = ["control", "submissions", "scheduler", "lookups", "transfers", "removals"] as const;
 export type PoolName = (typeof poolNames)[number];
 
 export interface PoolLimits {

@@ -92,8 +92,12 @@ export async function findRequests(stateDir: string, clock: Clock): Promise<Foun
 export async function concludeRequest(stateDir: string, name: string, refused?: string): Promise<void> {
   await withRequests(stateDir, async (directory) => {
     const answer = answerName(name);
-    if (refused !== undefined && !(await isThere(entry(directory, answer))))
-      await writeNew(directory, { temporary: answer.replace(/refused$/, "new"), name: answer }, refused);
+    if (refused !== undefined && !(await isThere(entry(directory, answer)))) {
+      const temporary = answer.replace(/refused$/, "new");
+      // Of a daemon that was killed here, or found the disk full: it must not stand in the way of those behind it.
+      await rm(entry(directory, temporary), { force: true });
+      await writeNew(directory, { temporary, name: answer }, refused);
+    }
     await rm(entry(directory, name), { force: true, recursive: true });
   });
 }

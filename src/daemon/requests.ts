@@ -30,7 +30,14 @@ export function createRequests(parts: RequestsParts): Loop {
     intervalMs: requestIntervalMs,
     async tick() {
       try {
-        for (const found of await findRequests(stateDir, clock)) await take(parts, found);
+        let fault: unknown;
+        for (const found of await findRequests(stateDir, clock))
+          await take(parts, found).catch((error: unknown) => {
+            // One that can not be concluded must not stand in the way of those behind it.
+            if (!isSystemError(error)) throw error;
+            fault = error;
+          });
+        if (fault !== undefined) throw fault;
         if (failures > 0) log.info("requests can be read again");
         failures = 0;
       } catch (error) {

@@ -85,7 +85,7 @@ async function observe(
   runs: RunRef[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { engine, log, breaker, clock } = parts;
+  const { engine, log, breaker, clock, storage } = parts;
   const scheduler = parts.schedulerOf(backend);
   const askedAt = clock.mono();
   const answer = await scheduler.states(runs, signal);
@@ -102,12 +102,16 @@ async function observe(
   if (slowDown !== undefined) log.debug("the scheduler is asked too often", { backend, cause: slowDown });
   engine.setSchedulerUp(backend, true);
   parts.tellUnknown(answer.rows);
-  for (let from = 0; from < runs.length && !signal.aborted; from += looksAtOnce) {
-    await Promise.all(runs.slice(from, from + looksAtOnce).map((run) => observeRun(parts, run, answer.rows)));
+  const inTurn = runs.toSorted((a, b) => Number(storage.isSilent(a.jobId)) - Number(storage.isSilent(b.jobId)));
+  try {
+    for (let from = 0; from < inTurn.length && !signal.aborted; from += looksAtOnce) {
+      await Promise.all(inTurn.slice(from, from + looksAtOnce).map((run) => observeRun(parts, run, answer.rows)));
+    }
+  } finally {
+    // After the looks: they tell which run has the lease.
+    const jobs = [...engine.jobs.values()].filter((job) => job.backend === backend);
+    if (live) await parts.huntStrays(jobs, live, scheduler, signal);
   }
-  // After the looks: they tell which run has the lease.
-  const jobs = [...engine.jobs.values()].filter((job) => job.backend === backend);
-  if (live) await parts.huntStrays(jobs, live, scheduler, signal);
 }
 
 function tellFailure({ log, breaker }: SchedulerPollParts & Memory, backend: BackendName, runs: number, cause: string) {
@@ -157,6 +161,8 @@ async function observeProgress(
 }
 
 interface StorageTeller {
+  /** Its directory gave no answer the last time: others, on another mount maybe, go first. */
+  isSilent(jobId: JobId): boolean;
   look(jobId: JobId | undefined, look: () => Promise<void>): Promise<void>;
   forgetOthers(jobs: ReadonlyMap<JobId, unknown>): void;
 }
@@ -167,16 +173,22 @@ interface StorageTeller {
  */
 function storageTeller(log: Log): StorageTeller {
   const failing = new Set<JobId | undefined>();
+  const silent = new Set<JobId>();
   return {
+    isSilent: (jobId) => silent.has(jobId),
     async look(jobId, look) {
       const fields = jobId === undefined ? {} : { jobId };
       try {
         await look();
+        if (jobId !== undefined) silent.delete(jobId);
         if (failing.delete(jobId)) log.info("job directories can be read again", fields);
       } catch (error) {
         if (!isSystemError(error)) throw error;
         // Storage that hangs ends the round: each further directory would take as long again.
-        if (error.code === "ETIMEDOUT" && jobId !== undefined) throw error;
+        if (error.code === "ETIMEDOUT" && jobId !== undefined) {
+          silent.add(jobId);
+          throw error;
+        }
         const known = failing.has(jobId);
         failing.add(jobId);
         const told = { ...fields, cause: error.message };
@@ -186,6 +198,7 @@ function storageTeller(log: Log): StorageTeller {
     },
     forgetOthers(jobs) {
       for (const jobId of failing) if (jobId !== undefined && !jobs.has(jobId)) failing.delete(jobId);
+      for (const jobId of silent) if (!jobs.has(jobId)) silent.delete(jobId);
     },
   };
 }

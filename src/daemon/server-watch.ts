@@ -12,14 +12,14 @@ import type { JobId } from "../job/run.ts";
 import type { JobStatus } from "../job/status.ts";
 import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
+import type { Loss } from "./loss.ts";
 
 export interface WatchParts {
   readonly engine: Pick<Engine, "jobs" | "observe">;
   readonly client: Emx2Client;
   readonly clock: Clock;
   readonly log: Log;
-  /** How long jobs go on while EMX2 knows none of several; null: for ever. */
-  readonly unknownJobsWaitMs: number | null;
+  readonly loss: Loss;
 }
 
 const pageSize = 500;
@@ -33,7 +33,7 @@ const secondLookMs = 2_000;
 const totalsLastMs = 600_000;
 
 export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise<void> {
-  const { engine, client, clock, log } = parts;
+  const { engine, client, clock, log, loss } = parts;
   const failing = new Set<JobId>();
   const totals = createTotals(clock);
 
@@ -75,46 +75,24 @@ export function createWatch(parts: WatchParts): (signal: AbortSignal) => Promise
     return unknown;
   };
 
-  const lost = createLoss(parts);
   return async (signal) => {
     const ours = [...engine.jobs.values()].filter((job) => !job.closed && !job.stop && job.claim.stage === "ours");
-    const unseen = new Map(ours.map((job) => [job.id, job]));
+    const goOn = new Map(ours.map((job) => [job.id, job]));
+    const unseen = new Map(goOn);
     for (const id of failing) if (!unseen.has(id)) failing.delete(id);
     if (ours.length > totals.pages()) {
       // One entry that EMX2 can not show must not hide the others: those are then read one by one.
       await list(unseen, signal).catch(throwIfAboutAll);
     }
     const unknown = await readEach(unseen.values(), signal);
-    if (lost.isWaitedOut(unknown.length, ours.length) || unknown.length === 0) return;
+    const notKnown = new Set(unknown.map(({ id }) => id));
+    const known = ours.filter(({ id }) => !notKnown.has(id) && !failing.has(id));
+    const told = { unknown: notKnown, known: new Set(known.map(({ id }) => id)) };
+    if (loss.isWaited(told, (id) => goOn.has(id)) || unknown.length === 0) return;
     for (const { id: jobId } of unknown)
       log.warn("EMX2 does not know the job; it is asked once more before the job is stopped", { jobId });
     await clock.sleep(secondLookMs, signal);
     for (const job of await readEach(unknown, signal)) saw(job.id, null);
-  };
-}
-
-/**
- * One job that EMX2 does not know was deleted. An EMX2 that knows none of several was restored from a backup, or is another
- * one: what runs here goes on while somebody puts that right.
- */
-export function createLoss({ clock, log, unknownJobsWaitMs }: Pick<WatchParts, "clock" | "log" | "unknownJobsWaitMs">) {
-  let since: number | undefined;
-  return {
-    isWaitedOut(unknown: number, all: number): boolean {
-      if (unknown < 2 || unknown < all) {
-        if (since !== undefined) log.info("EMX2 knows jobs of ours again");
-        since = undefined;
-        return false;
-      }
-      if (since === undefined) {
-        since = clock.mono();
-        log.error(
-          "EMX2 knows none of the jobs that run here: was it restored, or is it another? They go on for emx2.unknown_jobs_wait, and are stopped if it does not know them then",
-          { jobs: all, waitSeconds: unknownJobsWaitMs === null ? "never stopped" : unknownJobsWaitMs / 1_000 },
-        );
-      }
-      return unknownJobsWaitMs === null || clock.mono() - since < unknownJobsWaitMs;
-    },
   };
 }
 

@@ -30,9 +30,8 @@ export function straysOf(job: Job, live: Live): Strays | undefined {
   if (run.stage === "none" || run.ref?.unreceipted) return undefined;
   if (run.stage === "tracked") return othersThan(run.receipts?.lease, run.ref, live);
   if (run.stage !== "ended" || run.ref === undefined || job.closed === undefined) return undefined;
-  const { state } = run.outcome;
-  // The run that has ended may still be in its last lines; one that was given up must not go on.
-  const own = state === "LOST" || state === "NEVER_SUBMITTED" ? "" : run.ref.schedulerId;
+  // The run that has ended may still be in its last lines; one whose end nothing shows must not go on.
+  const own = run.outcome.proof === "none" ? "" : run.ref.schedulerId;
   return othersThan(own, run.ref, live, job.closed.at);
 }
 

@@ -42,7 +42,7 @@ export interface InDoubt {
 }
 
 /** Beside these, `meta` holds the journal's own keys. */
-export type KeptName = "holds" | "leftovers";
+export type KeptName = "holds" | "leftovers" | "unknown-jobs" | "unknown-leftovers";
 
 interface JournalOptions {
   readonly clock: Clock;

@@ -5,6 +5,7 @@ import { createHolders } from "../../../src/daemon/holder.ts";
 import { addJob } from "../../../src/emulator/submitter.ts";
 import type { JobStatus } from "../../../src/job/status.ts";
 import { createLog } from "../../../src/log.ts";
+import type { Scheduler } from "../../../src/scheduler/scheduler.ts";
 import { createMemoryFiles } from "../../simulation/memory-files.ts";
 import { state } from "../artifacts/work-directory.ts";
 import { clientOf, hastyClock, secret } from "../emx2/raw-server.ts";
@@ -16,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => stage.server.stop());
 
-function adoption() {
+function adoption(find: Scheduler["find"] = async () => ({ is: "absent" })) {
   const { server, jobs, lines } = stage;
   const clock = { ...hastyClock, mono: () => stage.aheadMs };
   const owner = { state, stateDir: "/state", host: "head", uid: 1 };
@@ -32,7 +33,7 @@ function adoption() {
     profiles: [profileOf("p/default")],
     backend: "slurm",
     takeOver: false,
-    schedulerOf: () => ({ find: async () => ({ is: "absent" }) }),
+    schedulerOf: () => ({ find }),
     jobDir: (id) => `/jobs/${id}`,
     leftovers: async () => true,
   });
@@ -72,6 +73,21 @@ test("a job that has ended here, and of which a restored EMX2 says otherwise, is
   }
   expect(stage.said("it has ended here (reported COMPLETED): was EMX2 restored from a backup?")).toBe(1);
   expect(stage.seen).toEqual([]);
+});
+
+test("a Slurm that hangs holds up neither the poll nor those whose turn has not come", async () => {
+  const ids = Array.from({ length: 20 }, () => unknown("CLAIMED"));
+  const asked: string[] = [];
+  const it = adoption(async ({ jobId }) => {
+    asked.push(jobId);
+    stage.aheadMs += 60_000;
+    return { is: "unavailable", cause: "squeue gave no answer" };
+  });
+  await it.look(never);
+  expect(asked).toHaveLength(16);
+  stage.aheadMs += 60_000;
+  await it.look(never);
+  expect(new Set(asked)).toEqual(new Set(ids));
 });
 
 test("an EMX2 that can not be asked at all is for the poll to meet", async () => {

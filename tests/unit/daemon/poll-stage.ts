@@ -1,8 +1,11 @@
 /** The EMX2 poll over a real socket to the emulator, with an engine that only folds: what it asks, observes and says. */
+
 import { type Clock, systemClock } from "../../../src/clock.ts";
+import { createLoss } from "../../../src/daemon/loss.ts";
 import { createServerPoll, type ServerPoll } from "../../../src/daemon/server-poll.ts";
 import { createServerReach, type ServerReach } from "../../../src/daemon/server-reach.ts";
 import { type ServedEmulator, serve } from "../../../src/emulator/serve.ts";
+import type { StoredJob } from "../../../src/emulator/state.ts";
 import { addJob, addWorkerCredential } from "../../../src/emulator/submitter.ts";
 import type { JobEvent } from "../../../src/job/effect.ts";
 import { fold } from "../../../src/job/fold.ts";
@@ -27,6 +30,8 @@ export interface PollStage {
   /** How far the monotonic clock is ahead. */
   aheadMs: number;
   unknownJobsWaitMs: number | null;
+  /** What is written down between two lives. */
+  readonly journal: { keep(name: string, text: string): void; kept(name: string): string | null };
   /** The worker's, as its file has it. */
   secret: string;
   /** Shared with the lanes of jobs, of which there are none here. */
@@ -39,6 +44,8 @@ export interface PollStage {
   poll(profiles: readonly Profile[], limits?: PollLimits): ServerPoll;
   /** A job of this worker's; EMX2 knows it unless it is `forgotten`. */
   ours(forgotten?: boolean): string;
+  /** EMX2 knows a job again that it had forgotten. */
+  restore(id: string): void;
   /** `processor/profile` of what was taken, in order, by job. */
   taken(): { readonly id: string; readonly key: string }[];
   lists(): string[];
@@ -63,6 +70,8 @@ export async function openPollStage(): Promise<PollStage> {
   const requests: string[] = [];
   const seen: { readonly id: string; readonly event: JobEvent }[] = [];
   const lines: string[] = [];
+  const kept = new Map<string, string>();
+  const lost = new Map<string, StoredJob>();
   const server = await serve({
     clock: systemClock,
     around: async (request, answer) => {
@@ -83,6 +92,7 @@ export async function openPollStage(): Promise<PollStage> {
       lines,
       aheadMs: 0,
       unknownJobsWaitMs: 3_600_000,
+      journal: { keep: (name, text) => void kept.set(name, text), kept: (name) => kept.get(name) ?? null },
       secret,
       blocked: undefined,
       shut: [],
@@ -112,7 +122,10 @@ export async function openPollStage(): Promise<PollStage> {
         jobDir: (id) => `/jobs/${id}`,
         adoption: { look: async () => {} },
         reach: stage.reach,
-        unknownJobsWaitMs: stage.unknownJobsWaitMs,
+        loss: createLoss(
+          { clock, log, journal: stage.journal, unknownJobsWaitMs: stage.unknownJobsWaitMs },
+          "unknown-jobs",
+        ),
         blocked: async () => stage.blocked,
         blockedProfiles: async () => new Map(stage.shut),
       }),
@@ -120,7 +133,10 @@ export async function openPollStage(): Promise<PollStage> {
       const id = addJob(server.state, { processor: "p", profile: "default" });
       const stored = server.state.jobs.get(id);
       if (stored) Object.assign(stored, { status: "CLAIMED", workerId });
-      if (forgotten) server.state.jobs.delete(id);
+      if (forgotten && stored) {
+        server.state.jobs.delete(id);
+        lost.set(id, stored);
+      }
       const view = viewOf({ id, processor: "p", profile: "default", workerId });
       const claim = { kind: "ClaimJob" } as const;
       const value = { job: { ...view, parametersText: "{}" } };
@@ -128,6 +144,10 @@ export async function openPollStage(): Promise<PollStage> {
       const job = events.reduce<Job | undefined>(fold, undefined);
       if (job) jobs.set(id, job);
       return id;
+    },
+    restore(id) {
+      const stored = lost.get(id);
+      if (stored) server.state.jobs.set(id, stored);
     },
     taken: () => seen.flatMap(({ id, event }) => (event.kind === "Offered" ? [{ id, key: event.profileKey }] : [])),
     lists: () => requests.filter((request) => request.startsWith("GET /jobs?")),

@@ -107,6 +107,18 @@ describe("a request", () => {
     expect(jobs.get("j1")?.stop?.by).toBe("operator");
   });
 
+  test("whose refusal was being written when the daemon died is refused all the same, and holds up none behind it", async () => {
+    const names_ = [await dropRequest(stateDir, { ...cancel, jobId: "unknown" }, clock)];
+    plant("half", `${names_[0]?.replace(/json$/, "new")}`);
+    jobs.set("j1", play(toTracked));
+    await dropRequest(stateDir, cancel, clock);
+    await loop().tick(signal);
+    expect(jobs.get("j1")?.stop?.by).toBe("operator");
+    expect(await answerTo(stateDir, names_[0] ?? "")).toMatchObject({
+      refused: expect.stringContaining("not tracked"),
+    });
+  });
+
   const refusals: Readonly<Record<string, readonly [Job | undefined, RegExp]>> = {
     "for a job that nobody knows": [undefined, /job j1 is not tracked here/],
     "for one that has ended": [play([offered, ...claimedOk, saw({ status: "CANCELLED" })]), /has ended: cancelled at/],

@@ -232,7 +232,7 @@ describe("strays", () => {
     expect(on.cancels).toEqual([{ name, ids: ["7", "8"] }]);
 
     on.cancels.length = 0;
-    const ended = { ...outcome, state: "CANCELLED", result: "cancelled" } as const;
+    const ended = { ...outcome, proof: "squeue", state: "CANCELLED", result: "cancelled" } as const;
     on.jobs.set("j2", { ...gone, run: { ...run, outcome: ended } as Job["run"] });
     await ticked(on);
     expect(on.cancels).toEqual([{ name, ids: ["8"] }]);

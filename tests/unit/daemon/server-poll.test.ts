@@ -70,6 +70,38 @@ describe("an EMX2 that knows none of several jobs", () => {
   });
 });
 
+describe("while it knows none of them", () => {
+  test("one that it has given us since says nothing about them, nor does another start", async () => {
+    stage.unknownJobsWaitMs = 7_200_000;
+    const ids = [stage.ours(true), stage.ours(true)];
+    await stage.poll([profileOf("p/default")]).tick(never);
+    stage.ours();
+    const poll = stage.poll([profileOf("p/default")]);
+    for (let look = 0; look < 3; look++) await poll.tick(never);
+    expect(ids.flatMap(sawNull)).toEqual([]);
+    expect(stage.said("EMX2 knows none of the jobs that run here")).toBe(1);
+    stage.aheadMs = 7_300_000;
+    await poll.tick(never);
+    expect(ids.flatMap(sawNull)).toHaveLength(2);
+  });
+
+  test("a job that can not be read is not known again, and one that is known ends it for all", async () => {
+    const ids = [stage.ours(true), stage.ours(true)];
+    const poll = stage.poll([profileOf("p/default")]);
+    await poll.tick(never);
+    stage.around = (target) =>
+      ids.some((id) => target.includes(id)) ? new Response("broken", { status: 500 }) : undefined;
+    await poll.tick(never);
+    stage.around = () => undefined;
+    expect(stage.said("EMX2 knows jobs of ours again")).toBe(0);
+    const [first = "", second = ""] = ids;
+    stage.restore(first);
+    await poll.tick(never);
+    expect(stage.said("EMX2 knows jobs of ours again")).toBe(1);
+    expect(sawNull(second)).toHaveLength(1);
+  });
+});
+
 describe("an EMX2 that can not be asked", () => {
   const down = () => new Response("<h1>502", { status: 502 });
 
