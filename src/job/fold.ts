@@ -10,7 +10,7 @@ import { seenAtServer } from "./fold-server.ts";
 import type { Job } from "./job.ts";
 import type { Tracked } from "./outcome.ts";
 import { neverRunnable } from "./pending-reason.ts";
-import { phaseOf, type SchedulerRow } from "./run.ts";
+import { phaseOf, type SchedulerRow, type SlurmState } from "./run.ts";
 import { settle } from "./settle.ts";
 
 /** Undefined in: the job is not known yet. Undefined out: the event is about a job that is not known. */
@@ -119,7 +119,8 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   const moved = submittedAgain(run, lastRow);
   const inQueueAgain = phase === "pending" && run.startedAt !== undefined && since > run.startedAt;
   // A controller that was killed may show a run as PENDING that goes on, with the submit time that it had.
-  const requeued = isSame && inQueueAgain && (moved || lastRow?.submittedAt === undefined);
+  const isToldSo = moved || lastRow?.submittedAt === undefined || requeueWords.has(lastRow.state);
+  const requeued = isSame && inQueueAgain && isToldSo;
   // A requeue may be over before anybody looks; then its new submit time alone tells of it.
   const requeues = isSame ? (moved ? (run.requeues ?? 0) + 1 : run.requeues) : undefined;
   const seenAgain = requeued || (requeues ?? 0) > Math.max(receipts.restart, run.requeues ?? 0);
@@ -154,6 +155,12 @@ function observed(job: Job, event: Extract<JobEvent, { kind: "RunObserved" }>): 
   return { ...job, run: next, waits };
 }
 
+const requeueWords: ReadonlySet<string> = new Set<SlurmState>([
+  "REQUEUED",
+  "REQUEUE_HOLD",
+  "REQUEUE_FED",
+  "SPECIAL_EXIT",
+]);
 const rank = { pending: 0, unknown: 0, running: 1, ending: 1, ended: 2 } as const;
 
 /** Accounting lags: what it shows of a run that has left the queue may be older than what the queue has shown. */

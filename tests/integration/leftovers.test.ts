@@ -1,6 +1,6 @@
 /** The state directory is lost, and EMX2 has ended or forgotten its jobs before anybody looks: what they left is cleared up. */
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cancelJob } from "../../src/emulator/submitter.ts";
 import { callsOf } from "../fake-slurm/install.ts";
@@ -51,26 +51,6 @@ test(
     await stage.until("its directory is gone", () => isRemoved(stage, id));
     expect(callsOf(stage.slurmDir, "scancel").length).toBeGreaterThan(0);
     expect(told).toEqual(["complete CANCELLED 200"]);
-  },
-  testMs,
-);
-
-test(
-  "cancelled at EMX2 when Slurm had taken it and nobody had heard its answer: found by name, and ended",
-  async () => {
-    await using stage = await openStage({ profiles: { waits: { program: waits } } });
-    writeFileSync(join(stage.slurmDir, "hold"), "");
-    const id = stage.submit("waits");
-    const first = stage.startFailing("Submit:after", "run");
-    await first.ended();
-    rmSync(stage.stateDir, { recursive: true });
-    expect(stage.job(id).status).toBe("CLAIMED");
-    cancelJob(stage.state, id);
-    stage.start("run");
-    await stage.until("it has left the queue", () => hasEnded(stage, 1));
-    expect(callsOf(stage.slurmDir, "sbatch")).toHaveLength(1);
-    expect(stage.ledger()).toEqual([]);
-    expect(stage.job(id).status).toBe("CANCELLED");
   },
   testMs,
 );

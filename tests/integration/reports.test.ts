@@ -101,8 +101,10 @@ function runAgain(jobDir: string) {
 test(
   "a run that Slurm suspends, or puts back in its queue, is told so under STARTED, and goes on",
   async () => {
+    // Where Slurm may requeue it, a receipt waits that long for one of a later run.
+    const worker = { ...quick, receipt_wait_seconds: 1 };
     const program = `${untilToldTo}; echo done >"$HPC_OUTPUT_DIR/\${SLURM_RESTART_COUNT:+again}.txt"`;
-    await using stage = await openStage({ profiles: { waits: { program, requeue: true } }, worker: quick });
+    await using stage = await openStage({ profiles: { waits: { program, requeue: true } }, worker });
     const id = stage.submit("waits");
     stage.start("run");
     await stage.untilStatus(id, "STARTED");
