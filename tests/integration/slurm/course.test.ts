@@ -1,9 +1,10 @@
 /** The whole course of a job on a real Slurm, for both generations of EMX2 and both residences, and what is told meanwhile. */
 import { expect, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { courseOptions, expectCourse, generations, residences, submitCourse } from "../course.ts";
 import { onRealSlurm, openSlurmStage, type SlurmStage, slurmBoundMs } from "./real-slurm.ts";
+import { isGone, stepOf } from "./steps.ts";
 
 const table = generations.flatMap((generation) => residences.map((residence) => [generation, residence] as const));
 const untilToldTo = 'while [ ! -e "$HPC_WORK_DIR/go-on" ]; do sleep 0.2; done';
@@ -60,10 +61,11 @@ onRealSlurm("a job's whole course", () => {
     await stage.untilStatus(id, "STARTED", slurmBoundMs);
     const slurmJobId = stage.job(id).slurmJobId ?? "";
     await stage.until("its first run has written", () => stage.ledger().length === 1);
+    const step = stepOf(join(stage.jobsDir, id));
     stage.slurm("scontrol", "requeue", slurmJobId);
     await untilSaid(stage, id, /^slurm_state=(PENDING|REQUEUED); reason=/);
     // Slurm 22.05 fails a second run that is hurried on while the first is still dying.
-    await stage.until("its first run is over", () => existsSync(join(stage.jobsDir, id, ".emx2/exit.a1.0")));
+    await stage.until("its first run has left the node", () => isGone(step));
     await stage.until("Slurm has it in the queue", () => stage.slurmJobs(id)[0]?.state === "PENDING");
     stage.slurm("scontrol", "update", `jobid=${slurmJobId}`, "StartTime=now");
     await stage.untilStatus(id, "COMPLETED", slurmBoundMs);

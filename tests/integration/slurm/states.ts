@@ -4,11 +4,12 @@
  * was told, what Slurm shows and how often the workload was started.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { cancelJob } from "../../../src/emulator/submitter.ts";
 import { statusesOf } from "../harness.ts";
 import * as own from "./own-cluster.ts";
 import { slurmBoundMs, textOf } from "./real-slurm.ts";
+import { isGone, isStopped, shellOf, stepOf } from "./steps.ts";
 
 const { asRoot, cluster, letGo, receipt, runsOf, slurmJobIdOf, untilLetGo, untilTold } = own;
 
@@ -40,8 +41,9 @@ export function statesOfSlurm(where: string): void {
       const id = stage.submit(processor);
       await stage.untilStatus(id, "STARTED", slurmBoundMs);
       await stage.until("its workload has begun", () => runsOf(stage, id) === 1, slurmBoundMs);
-      return { id, slurmJobId: slurmJobIdOf(stage, id) };
+      return { id, slurmJobId: slurmJobIdOf(stage, id), step: stepOf(jobDir(id)) };
     };
+    const jobDir = (id: string) => join(stage.jobsDir, id);
     const queued = async (processor: keyof typeof profiles) => {
       const id = stage.submit(processor);
       await stage.untilStatus(id, "SUBMITTED", slurmBoundMs);
@@ -129,7 +131,7 @@ export function statesOfSlurm(where: string): void {
       const { id, slurmJobId } = await started("waits");
       await asRoot("scontrol", "suspend", slurmJobId);
       await untilTold(stage, id, /^slurm_state=SUSPENDED; /);
-      await stage.until("its processes are stopped", () => isStopped(shellOf(id)), slurmBoundMs);
+      await stage.until("its processes are stopped", () => isStopped(shellOf(jobDir(id))), slurmBoundMs);
       letGo(stage, id);
       await stage.untilAskedAgain(12);
       expect(stage.job(id).status).toBe("STARTED");
@@ -145,25 +147,25 @@ export function statesOfSlurm(where: string): void {
     });
 
     test.concurrent("that is requeued runs again, and the second run's outputs count", async () => {
-      const { id, slurmJobId } = await started("again");
+      const { id, slurmJobId, step } = await started("again");
       await asRoot("scontrol", "requeue", slurmJobId);
-      await hurryOn(id, slurmJobId);
+      await hurryOn(id, slurmJobId, step);
       await completed(id, 1);
     });
 
     test.concurrent("that is requeued on hold waits, and runs again once it is released", async () => {
-      const { id, slurmJobId } = await started("again");
+      const { id, slurmJobId, step } = await started("again");
       await asRoot("scontrol", "requeuehold", slurmJobId);
       await untilTold(stage, id, /^slurm_state=(PENDING|REQUEUE_HOLD); .*requeued: Slurm runs it again/);
       await stage.until("its first run is over", () => receipt(stage, id, "exit.a1.0"), slurmBoundMs);
       await asRoot("scontrol", "release", slurmJobId);
-      await hurryOn(id, slurmJobId);
+      await hurryOn(id, slurmJobId, step);
       await completed(id, 1);
     });
 
     test.concurrent("whose batch shell is killed is FAILED with the signal", async () => {
       const { id } = await started("waits");
-      process.kill(shellOf(id), "SIGKILL");
+      process.kill(shellOf(jobDir(id)), "SIGKILL");
       const detail = await ended(id, "FAILED");
       expect(detail).toMatch(cluster.hasAccounting ? /^slurm_state=FAILED; exit_code=0:9; / : /^slurm_state=FAILED; /);
     });
@@ -172,7 +174,7 @@ export function statesOfSlurm(where: string): void {
       const [one, other] = await Promise.all([started("waits"), started("again")]);
       await killSteps([one, other]);
       expect(await ended(one.id, "FAILED")).toMatch(/^slurm_state=NODE_FAIL; .*the node failed under it/s);
-      await hurryOn(other.id, other.slurmJobId);
+      await hurryOn(other.id, other.slurmJobId, other.step);
       await completed(other.id, 1);
     });
 
@@ -201,18 +203,15 @@ export function statesOfSlurm(where: string): void {
     }
 
     /** Slurm holds a requeued job back for two minutes, and 22.05 fails one that is hurried on while its first run dies. */
-    async function hurryOn(id: string, slurmJobId: string): Promise<void> {
+    async function hurryOn(id: string, slurmJobId: string, step: number): Promise<void> {
       await untilTold(stage, id, /^slurm_state=(PENDING|REQUEUED); .*requeued: Slurm runs it again/);
+      await stage.until("its first run has left the node", () => isGone(step), slurmBoundMs);
       await stage.until(
         "Slurm has it in the queue",
         async () => (await stateOf(slurmJobId)) === "PENDING",
         slurmBoundMs,
       );
       await asRoot("scontrol", "update", `jobid=${slurmJobId}`, "StartTime=now");
-    }
-
-    function shellOf(id: string): number {
-      return Number(receipt(stage, id, "start.a1.0")?.["pid"]);
     }
 
     /**
@@ -225,23 +224,9 @@ export function statesOfSlurm(where: string): void {
         (await asRoot("squeue", "-h", "-t", "all", "-j", ids, "-o", field)).split("\n");
       const old = async () => (await ask("%M")).filter(Boolean).every((time) => Number(time.split(":").at(-1)) > 21);
       await stage.until("Slurm takes the jobs for ones that have begun", old, slurmBoundMs);
-      for (const { id } of jobs) process.kill(parentOf(shellOf(id)), "SIGKILL");
+      for (const { id } of jobs) process.kill(stepOf(jobDir(id)), "SIGKILL");
       await asRoot("scontrol", "reconfigure");
       await stage.until("Slurm has noticed", async () => !(await ask("%T")).includes("RUNNING"), slurmBoundMs);
     }
   });
-}
-
-function parentOf(pid: number): number {
-  return Number(statOf(pid)[1]);
-}
-
-function isStopped(pid: number): boolean {
-  return statOf(pid)[0] === "T";
-}
-
-/** From the third field on. */
-function statOf(pid: number): string[] {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
