@@ -3,7 +3,7 @@
  * of any bytes) is looked at with suspicion: see `no-follow.ts` for how a path is walked, `whole-file.ts` for how a file
  * gets there. Faults of the file system are StorageErrors, content that is not what it should be is an IntegrityError.
  */
-import { type FileHandle, mkdir, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Clock } from "../clock.ts";
 import { errnoOf, StorageError } from "../errors.ts";
@@ -13,7 +13,7 @@ import { hashFile, readHeldStill } from "./file-content.ts";
 import { findJobDirectory, unreceiptedMark } from "./found.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
-import { createLateness, createWhileThere, orNothing } from "./missing.ts";
+import { createLateness, createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
 import { replaceOwner, takeOwnership } from "./owner.ts";
 import { checkArtifactPath } from "./path.ts";
@@ -132,14 +132,25 @@ function once(log: Log): (dir: string) => (message: string) => void {
 }
 
 async function create(dir: string, owner: Owner): ReturnType<JobFiles["create"]> {
-  const isNew = await makeJobDirectory(dir);
+  if (await makeJobDirectory(dir)) return await take(dir, owner, true);
+  const facts = await lstat(dir);
+  if (!facts.isDirectory()) return { is: "foreign", owner: "it is no directory" };
+  try {
+    return await take(dir, owner, facts.uid === owner.uid);
+  } catch (error) {
+    if (errnoOf(error) !== "EACCES" || facts.uid === owner.uid) throw error;
+    return { is: "foreign", owner: `uid ${facts.uid}` };
+  }
+}
+
+/** `free`: it is ours where nobody has put an owner into it. */
+function take(dir: string, owner: Owner, free: boolean): ReturnType<JobFiles["create"]> {
   return withDirectory(dir, [], async (root) => {
-    const { uid } = await root.stat();
+    // In somebody else's nothing is made.
+    if (!free && (await isGone(entry(root, controlDirectory)))) return { is: "foreign", owner: "no owner file" };
     await makeDirectory(entry(root, controlDirectory));
     // The owner file comes first: whatever else is there has an owner, through any crash.
-    const other = await withDirectory(dir, [controlDirectory], (control) =>
-      takeOwnership(control, owner, isNew || uid === owner.uid),
-    );
+    const other = await withDirectory(dir, [controlDirectory], (control) => takeOwnership(control, owner, free));
     if (other !== null) return { is: "foreign", owner: other };
     for (const part of ["input", "output", "work", "scratch"]) await makeDirectory(entry(root, part));
     return { is: "ours" };

@@ -1,6 +1,6 @@
 /**
- * The watchdog over one request: it ends when for `limitMs` no byte has moved, in either direction. There is no limit on
- * the whole, since a file may take hours; and fetch has no idle time-out of its own.
+ * The watchdog over one request: it ends when for `limitMs` no byte has moved, in either direction. There is a limit on the
+ * whole where that is asked for alone, since a file may take hours; and fetch has no idle time-out of its own.
  */
 import type { Clock } from "../clock.ts";
 
@@ -16,6 +16,8 @@ export interface IdleWatch {
   moved(): void;
   /** Waits for one step of the request, and rejects with the signal's reason once that is aborted. */
   within<T>(step: Promise<T>): Promise<T>;
+  /** The request has this long for all of what is left, however often a byte moves. */
+  endsWithin(wholeMs: number): void;
   /** Ends the request, if anything of it is left. */
   end(): void;
 }
@@ -27,6 +29,7 @@ export function watchIdle(clock: Clock, limitMs: number, caller?: AbortSignal): 
   if (caller?.aborted) onCaller();
   caller?.addEventListener("abort", onCaller, { once: true });
   let movedAt = clock.mono();
+  let callOffWhole = () => {};
   return {
     signal,
     moved() {
@@ -46,7 +49,13 @@ export function watchIdle(clock: Clock, limitMs: number, caller?: AbortSignal): 
         callOff();
       }
     },
+    endsWithin(wholeMs) {
+      callOffWhole();
+      const tooLong = () => controller.abort(new IdleError(`the answer was not whole after ${wholeMs / 1_000} s`));
+      callOffWhole = clock.timer(wholeMs, tooLong);
+    },
     end() {
+      callOffWhole();
       caller?.removeEventListener("abort", onCaller);
       controller.abort();
     },

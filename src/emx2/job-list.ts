@@ -63,5 +63,7 @@ function readInto(jobs: Map<string, ListedJob>, warnings: string[], item: string
 
 function unreadableJob(item: string, cause: unknown): string {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return `a job of EMX2's list cannot be read and is left alone: ${cleanText(reason, 200)}; it begins ${cleanText(item.slice(0, 200), 80)}`;
+  // Nothing else of it: parameters are nobody's business here.
+  const [, id = "of no such id"] = /"id"\s*:\s*"([0-9a-f-]{36})"/.exec(item) ?? [];
+  return `a job of EMX2's list (${id}) cannot be read and is left alone: ${cleanText(reason, 200)}`;
 }

@@ -4,9 +4,13 @@ import type { Reply, Upload } from "./exchange.ts";
 import type { IdleWatch } from "./idle.ts";
 
 /** Reads the answer's body up to `maxBytes`, and lets go of the rest (`cut`). */
+/** What is no file is read at once, and whoever waits for it waits with everything else. */
+const maxAnswerMs = 300_000;
+
 export async function readBounded(reply: Reply, maxBytes: number): Promise<{ bytes: Uint8Array; cut: boolean }> {
   const chunks: Uint8Array[] = [];
   let total = 0;
+  reply.watch.endsWithin(maxAnswerMs);
   const reader = downloadBody(reply).getReader();
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     chunks.push(next.value);

@@ -10,7 +10,9 @@ import type { Artifact, ArtifactFile, Health, ListedJob } from "./client.ts";
 import type { Generation } from "./generation.ts";
 import { sortableInstant } from "./instant.ts";
 
-/** An id becomes part of URLs, file names and Slurm's job names, so it must be harmless in all of them. EMX2's are UUIDs. */
+/** It becomes part of file names and of Slurm's job names, which other programs of this account give as well. */
+const jobId = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/));
+/** An id becomes part of URLs and file names, so it must be harmless in both. EMX2's are UUIDs. */
 const id = v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/));
 const optionalText = optional(v.pipe(v.union([v.string(), v.number()]), v.transform(String)));
 const count = v.pipe(v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number))]), v.minValue(0));
@@ -21,7 +23,7 @@ function optional<S extends v.GenericSchema>(schema: S) {
 }
 
 const jobSchema = v.object({
-  id,
+  id: jobId,
   processor: v.string(),
   profile: optionalText,
   status: v.picklist(jobStatuses),

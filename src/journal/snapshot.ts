@@ -2,10 +2,10 @@
  * The snapshot: an excerpt of the journal that others may read. Nobody but the daemon opens the journal itself, since a second
  * opener of a database whose file system has no locks can destroy it; here a reader takes one whole file into memory.
  */
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { type Clock, systemClock } from "../clock.ts";
-import { errnoOf } from "../errors.ts";
+import { errnoOf, StateError } from "../errors.ts";
 import type { JobEvent } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
@@ -100,8 +100,11 @@ async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
 function readWhole(path: string): { readonly bytes: Uint8Array; readonly writtenAt: number } | null {
   let file: number | undefined;
   try {
-    file = openSync(path, "r");
-    return { bytes: readFileSync(file), writtenAt: fstatSync(file).mtimeMs };
+    // A FIFO in its place would be waited for without end.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const facts = fstatSync(file);
+    if (!facts.isFile()) throw new StateError(`${path} is no regular file`, { path, reason: "unusable" });
+    return { bytes: readFileSync(file), writtenAt: facts.mtimeMs };
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return null;
     throw stateError(error, path);

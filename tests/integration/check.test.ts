@@ -144,6 +144,11 @@ const setUps: readonly SetUp[] = [
     },
   },
   {
+    fault: "anybody may write to tmp_dir",
+    spoil: (stage) => chmodSync(stage.jobsDir, 0o1777),
+    line: { item: "tmp_dir", result: "warning", detail: /anybody may make directories/, fix: /^chmod o-w / },
+  },
+  {
     fault: "state_dir is open to others",
     spoil: (stage) => Bun.spawnSync(["mkdir", "-m", "755", stage.stateDir]),
     line: { item: "state_dir", result: "warning", detail: /mode 0755/, fix: /^chmod 700 .*state/ },

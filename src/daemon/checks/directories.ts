@@ -47,6 +47,10 @@ export async function checkTmpDir(parts: DirectoryParts, cluster: Promise<Cluste
     const detail = `${path} is on ${mount.kind}, which the other nodes see only if this host exports it`;
     items.push(warning(item, detail, "choose a directory on the file system that compute nodes share"));
   }
+  if ((look.stats.mode & 0o002) !== 0) {
+    const detail = `anybody may make directories in ${path}: a job whose directory is there before us fails`;
+    items.push(warning(item, detail, `chmod o-w ${shellWord(path)}, or choose a directory of your own`));
+  }
   if (mount?.options.includes("noexec")) {
     const detail = `${mount.point} is mounted noexec: programs that a job brings or makes there can not be run`;
     items.push(warning(item, detail, "choose another directory where jobs need that"));

@@ -63,6 +63,17 @@ describe("creating and writing", () => {
     expect(answers.map((answer) => answer.is === "ours")).toEqual(states.map((own) => own === kept));
   });
 
+  test("what another user has put where the directory would be is not waited for, and nothing is made in it", async () => {
+    using w = workDirectory();
+    Bun.spawnSync(["mkfifo", w.dir]);
+    expect(await w.files.create(w.dir, ownerOf())).toEqual({ is: "foreign", owner: "it is no directory" });
+    rmSync(w.dir);
+    mkdirSync(w.dir);
+    const another = { ...ownerOf(), uid: ownerOf().uid + 1 };
+    expect(await w.files.create(w.dir, another)).toEqual({ is: "foreign", owner: "no owner file" });
+    expect(readdirSync(w.dir)).toEqual([]);
+  });
+
   test("an owner file that says nothing belongs to nobody that we know", async () => {
     using w = workDirectory();
     await w.files.create(w.dir, ownerOf());

@@ -22,8 +22,10 @@ const takenIds = () => stage.taken().map(({ id }) => id);
 const takenKeys = () => stage.taken().map(({ key }) => key);
 
 /** An entry of EMX2's list. */
-const entry = (id: string, createdAt: string | null, profile = "a") => ({
-  ...{ id, processor: "p", profile, status: "PENDING", created_at: createdAt },
+/** EMX2's ids are UUIDs. */
+const idOf = (name: string) => `00000000-0000-4000-8000-${(Bun.hash.crc32(name) >>> 0).toString(16).padStart(12, "0")}`;
+const entry = (name: string, createdAt: string | null, profile = "a") => ({
+  ...{ id: idOf(name), processor: "p", profile, status: "PENDING", created_at: createdAt },
 });
 
 /** EMX2's list is this, in this order, whatever is asked for but the page. */
@@ -102,7 +104,7 @@ describe("the lists", () => {
       entry("none-too", null),
     ]);
     await stage.poll(profilesOf("p/a")).tick(never);
-    expect(takenIds()).toEqual(["first", "second", "third", "none", "none-too"]);
+    expect(takenIds()).toEqual(["first", "second", "third", "none", "none-too"].map(idOf));
   });
 });
 

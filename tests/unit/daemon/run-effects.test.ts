@@ -120,17 +120,18 @@ describe("Submit", () => {
 
 describe("WriteScript", () => {
   test("of a job that can not be read writes none", async () => {
+    const id = systemClock.uuid();
     const files = createMemoryFiles({ state });
     const client = createClient({
       baseUrl: "http://127.0.0.1",
       workerId: "w1",
       credential: { mode: "hmac", secret: () => "s" },
       clock: systemClock,
-      fetch: async () => Response.json({ id: "j1", processor: "p", status: "CLAIMED", parameters: [1] }),
+      fetch: async () => Response.json({ id, processor: "p", status: "CLAIMED", parameters: [1] }),
     });
     const context = { client, files, profileOf: () => hostProfile, apptainer: { command: "apptainer", binds: [] } };
     const effect = { kind: "WriteScript", attempt: "a1" } as const;
-    const { result } = await writeScript(play(toTracked), effect, { ...context, clock: systemClock }, never);
+    const { result } = await writeScript({ ...play(toTracked), id }, effect, { ...context, clock: systemClock }, never);
     expect(result).toEqual({ is: "refused", cause: "the job's parameters are not a JSON object" });
     expect(files.contentOf(ref.dir, ".emx2/parameters.json")).toBeUndefined();
   });

@@ -1,5 +1,7 @@
 /** One request and its attempts, seen from a server's side. */
+
 import { describe, expect, test } from "bun:test";
+import { systemClock } from "../../../src/clock.ts";
 import { concernsAll } from "../../../src/emx2/retry.ts";
 import { signature } from "../../../src/emx2/signature.ts";
 import { ApiError, NetworkError } from "../../../src/errors.ts";
@@ -308,6 +310,23 @@ describe("a network failure", () => {
     const error = await networkError(clientOf(server, { idleTimeoutMs: 100 }).readJob(jobId, { attempts: 1 }));
     expect(error.failure).toMatchObject({ code: "EIDLE", maybeDelivered: true });
     expect(error.message).toContain("no byte moved for 0.1 s");
+  });
+
+  test("ends a call whose answer comes in drops for ever", async () => {
+    await using server = await rawServer((_, socket) => {
+      socket.write("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n");
+      const drops = setInterval(() => socket.write(" "), 20);
+      socket.on("close", () => clearInterval(drops));
+      return undefined;
+    });
+    // All that is long is as short here.
+    const clock = {
+      ...systemClock,
+      timer: (ms: number, wake: () => void) => systemClock.timer(Math.min(ms, 200), wake),
+    };
+    const error = await networkError(clientOf(server, { clock }).readJob(jobId, { attempts: 1 }));
+    expect(error.failure).toMatchObject({ code: "EIDLE", maybeDelivered: true });
+    expect(error.message).toContain("not whole after 300 s");
   });
 
   test("an aborted call throws the caller's reason, and is not sent again", async () => {

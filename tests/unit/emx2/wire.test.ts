@@ -55,8 +55,8 @@ describe("readInputs", () => {
 });
 
 describe("readJob", () => {
-  test.each([["../../etc"], ["a/b"], [""], ["."], ["a\n"], ["-rf"], ["x".repeat(101)]])(
-    "refuses %j as an id",
+  test.each([["../../etc"], ["a/b"], [""], ["."], ["a\n"], ["-rf"], ["x".repeat(101)], ["backup"], ["8bc71422"], [17]])(
+    "refuses %j as an id: other programs may have named a job of Slurm's so",
     (bad) => {
       expect(() => readJob(JSON.stringify({ ...job, id: bad }))).toThrow();
     },

@@ -35,6 +35,11 @@ function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, index) => first + index);
 }
 
+test("what is no file is refused, and not waited for", () => {
+  Bun.spawnSync(["mkfifo", path]);
+  expect(() => readSnapshot(path)).toThrow("is no regular file");
+});
+
 test("a reader sees the jobs and their history as they were when it was published", async () => {
   journal.record(progressed("job-1", 1), "durable");
   journal.record(progressed("job-2", 2), "durable");
