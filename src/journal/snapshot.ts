@@ -103,7 +103,8 @@ function readWhole(path: string): { readonly bytes: Uint8Array; readonly written
     // A FIFO in its place would be waited for without end.
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const facts = fstatSync(file);
-    if (!facts.isFile()) throw new StateError(`${path} is no regular file`, { path, reason: "unusable" });
+    if (!facts.isFile() && !facts.isDirectory())
+      throw new StateError(`${path} is no regular file`, { path, reason: "unusable" });
     return { bytes: readFileSync(file), writtenAt: facts.mtimeMs };
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return null;
