@@ -63,8 +63,11 @@ export interface JobFiles {
     run: RunRef,
     begun?: number,
   ): Promise<{ readonly is: "closed" } | { readonly is: "held"; readonly schedulerId: string }>;
-  /** Regular files of the outcome's output directory, split into outputs and logs, each hashed; size and mtime held still. */
-  list(place: OutputPlace, role: "output" | "log"): Promise<{ rows: readonly FileRow[]; leftOut: LeftOut }>;
+  /**
+   * Regular files of the outcome's output directory, split into outputs and logs, each hashed; size and mtime held still.
+   * What the run has sealed is not read; `unseen`: what should be there by its manifest, and is not, or is not as it was.
+   */
+  list(place: OutputPlace, role: "output" | "log"): Promise<Listed>;
   /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */
   keepLogs(place: Place, rows: readonly FileRow[], base: string): Promise<void>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */
@@ -80,6 +83,14 @@ export interface JobFiles {
 /** A run's output directory: `<outputBase, or dir>/<outputDir>`. */
 export interface OutputPlace extends Place {
   readonly outputDir: string;
+  /** SHA-256 of the run's manifest, where it has sealed its outputs. */
+  readonly manifestSha256?: string;
+}
+
+export interface Listed {
+  readonly rows: readonly FileRow[];
+  readonly leftOut: LeftOut;
+  readonly unseen?: LeftOut;
 }
 
 /** Who takes care of a job directory. */

@@ -5,14 +5,14 @@
  */
 import { type FileHandle, readdir } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
-import type { FileRow, UploadRole } from "../job/effect.ts";
-import type { LeftOut } from "../job/job.ts";
+import type { UploadRole } from "../job/effect.ts";
 import { hashFile } from "./file-content.ts";
-import type { OutputPlace } from "./job-files.ts";
+import type { Listed, OutputPlace } from "./job-files.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { entry, openRegular, withDirectory } from "./no-follow.ts";
 import { quote } from "./path.ts";
+import { readSeal, type SealedFile } from "./seal.ts";
 import type { Progress } from "./storage-fault.ts";
 import { walk } from "./walk.ts";
 
@@ -25,27 +25,42 @@ interface Search {
   readonly uid: number;
   readonly warn: (message: string) => void;
   readonly progress: Progress;
+  /** What is still to be found of what the run has sealed. */
+  readonly seal: Map<string, SealedFile>;
 }
 
-export async function findFiles(
-  search: Omit<Search, "uid">,
-): Promise<{ readonly rows: readonly FileRow[]; readonly leftOut: LeftOut }> {
+export async function findFiles(search: Omit<Search, "uid" | "seal">): Promise<Listed> {
   const { place, role } = search;
+  const seal = await sealFor(place, role);
   const { dir, outputBase = dir, outputDir } = place;
   const found: FoundFile[] = [];
   const leftOut = { count: 0, names: [] };
   if (role === "log") {
-    const full = { ...search, uid: await ownerOf(dir) };
+    const full = { ...search, uid: await ownerOf(dir), seal };
     const collectLogs = () => withDirectory(dir, [controlDirectory], (control) => collectRunLogs(full, control, found));
     await orNothing(dir, collectLogs, undefined);
   }
   try {
-    const full = { ...search, uid: await ownerOf(outputBase) };
+    const full = { ...search, uid: await ownerOf(outputBase), seal };
     await withDirectory(outputBase, [outputDir], (output) => collectResults(full, output, found, leftOut));
   } catch (error) {
     outputDirectoryOut(search, error);
   }
-  return { rows: numberRows(role, found), leftOut };
+  const unseen = [...seal.keys()];
+  return {
+    ...{ rows: numberRows(role, found), leftOut },
+    ...(unseen.length === 0
+      ? {}
+      : { unseen: { count: unseen.length, names: unseen.slice(0, maxNamesLeftOut).map(quote) } }),
+  };
+}
+
+/** Logs are still written to while the outputs are sealed. */
+async function sealFor(place: OutputPlace, role: UploadRole): Promise<Map<string, SealedFile>> {
+  const { dir, outputDir, manifestSha256 } = place;
+  if (role === "log" || manifestSha256 === undefined) return new Map();
+  const seal = (await readSeal(dir, outputDir, manifestSha256)) ?? new Map<string, SealedFile>();
+  return new Map([...seal].filter(([path]) => roleOfOutput(path) === role));
 }
 
 function ownerOf(dir: string): Promise<number> {
@@ -53,7 +68,7 @@ function ownerOf(dir: string): Promise<number> {
 }
 
 /** The output directory can not be entered: what the run's own logs do not mind, and outputs may have to wait for. */
-function outputDirectoryOut(search: Omit<Search, "uid">, error: unknown): void {
+function outputDirectoryOut(search: Pick<Search, "place" | "role" | "warn">, error: unknown): void {
   const code = errnoOf(error);
   if (code === "ENOENT" && search.role === "log") return;
   if (code !== "ENOTDIR" && code !== "EACCES") throw error;
@@ -110,10 +125,20 @@ async function collect(
     // A hard link to a file of somebody else's would otherwise be uploaded as if it were the job's.
     const { uid } = await file.stat();
     if (uid !== search.uid) return refuse(search, as.path, `it belongs to another user (uid ${uid})`);
-    found.push({ ...as, ...(await hashFile(file, as.path, search.progress)) });
+    const sealed = search.seal.get(as.path);
+    if (sealed === undefined) found.push({ ...as, ...(await hashFile(file, as.path, search.progress)) });
+    else if (await isAsSealed(file, sealed)) {
+      search.seal.delete(as.path);
+      found.push({ ...as, ...sealed });
+    }
   } finally {
     await file.close();
   }
+}
+
+async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Promise<boolean> {
+  const facts = await file.stat();
+  return facts.size === bytes && Math.floor(facts.mtimeMs) === mtimeMs;
 }
 
 function refuse(search: Pick<Search, "role" | "warn">, path: string, why: string): void {

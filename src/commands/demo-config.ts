@@ -45,6 +45,7 @@ export function demoConfig(
       queueReportIntervalMs: 300_000,
       // What Slurm refuses is told at once: nobody will mend it while the demo runs.
       heldJobsWaitMs: 1_000,
+      uploadRetryMs: null,
       keepJobDirsMs: null,
       minFreeDiskBytes: 0,
       waits: { receiptMs: 60_000, sealMs: patienceMs, cancelledMs: 60_000, lostAfterMs: patienceMs },

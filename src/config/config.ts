@@ -50,6 +50,8 @@ export interface WorkerSettings {
   /** How long jobs of a held profile wait before they fail; null: for ever. */
   readonly heldJobsWaitMs: number | null;
   /** After the terminal report; null: job directories are never removed. */
+  /** null: for ever. */
+  readonly uploadRetryMs: number | null;
   readonly keepJobDirsMs: number | null;
   readonly minFreeDiskBytes: number;
   readonly waits: EvidenceWaits;

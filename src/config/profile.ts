@@ -39,6 +39,7 @@ export function profileOf(key: string, settings: ProfileSettings, slurm: Setting
     ),
     executionTimeoutMs: durationOrNeverMs(settings.execution_timeout_seconds),
     requeue: settings.requeue,
+    sealOutputs: settings.seal_outputs,
     allowCommand: settings.allow_command,
     allowedSubmitters: settings.allowed_submitters,
     outputResidence: settings.output_residence,

@@ -94,6 +94,7 @@ function workerSettings(worker: Settings["worker"], around: Surroundings): Worke
     stateLeaseMs: durationMs(worker.state_lease_seconds),
     queueReportIntervalMs: durationMs(worker.queue_report_interval_seconds),
     heldJobsWaitMs: durationOrNeverMs(worker.held_jobs_wait),
+    uploadRetryMs: durationOrNeverMs(worker.upload_retry),
     keepJobDirsMs: durationOrNeverMs(worker.keep_job_dirs),
     minFreeDiskBytes: sizeBytes(worker.min_free_disk),
     waits: {

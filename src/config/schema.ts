@@ -96,6 +96,12 @@ function workerKeys(places: Places) {
       is.durationOrNever("How long jobs wait for a profile whose submissions are refused, before they fail."),
       "24h",
     ),
+    upload_retry: v.optional(
+      is.durationOrNever(
+        "How long EMX2 may fail to take an output or a log before the job fails; its outputs stay then.",
+      ),
+      "72h",
+    ),
     keep_job_dirs: v.optional(is.durationOrNever("How long a job's directory stays after its terminal report."), "7d"),
     min_free_disk: v.optional(is.size("With less than this free below tmp_dir nothing new is claimed."), "10G"),
     lost_after_seconds: v.optional(
@@ -215,7 +221,8 @@ function profileKeys(places: Places) {
       ),
     ),
     seal_outputs: v.optional(
-      is.flag("Accepted and not used yet: outputs are hashed on this host, never on the compute node."),
+      is.flag("Outputs are listed and hashed on the compute node at the job's end, so that this host reads each once."),
+      true,
     ),
     submission_timeout_seconds: v.optional(is.durationOrNever(submissionTimeout)),
     claim_timeout_seconds: v.optional(

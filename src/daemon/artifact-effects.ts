@@ -6,7 +6,7 @@ import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import { sourcesFile } from "../artifacts/sources-file.ts";
 import { listInputs, stageFile } from "../artifacts/stage.ts";
 import { artifactFor, placeInPlace, putFile, registeredContent, registerFile } from "../artifacts/upload.ts";
-import type { EffectOf, FileRow, UploadRole } from "../job/effect.ts";
+import { type EffectOf, type FileRow, laneOf, type UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
@@ -14,6 +14,8 @@ import type { Ending } from "./effects.ts";
 import { keepMade, madeBefore } from "./made-before.ts";
 import { callFor } from "./server-effects.ts";
 
+/** With pauses that double up to a minute: some six. */
+const unseenTries = 10;
 /** The other daemon may be at its end; a job is not held for it for more than some minutes. */
 const foreignTries = 10;
 
@@ -65,7 +67,16 @@ export async function sealFiles(
   { files }: EffectContext,
 ): Promise<Ending<"SealFiles">> {
   if (job.run.stage !== "ended") throw new Error(`SealFiles of job ${job.id}, whose run has not ended`);
-  const { rows, leftOut } = await files.list({ ...placeOf(job), outputDir: job.run.outcome.outputDir }, effect.role);
+  const { outputDir, manifestSha256 } = job.run.outcome;
+  const sealed = manifestSha256 === undefined ? {} : { manifestSha256 };
+  const { rows, leftOut, unseen } = await files.list({ ...placeOf(job), outputDir, ...sealed }, effect.role);
+  if (unseen) {
+    const names = unseen.names.map(escapeText).join(", ");
+    const cause = `${unseen.count} output file(s) can not be seen on this host as the job has left them: ${names}`;
+    // A network file system may be minutes behind the compute node.
+    const mayCome = (job.waits[laneOf(effect)]?.failures ?? 0) < unseenTries;
+    return { result: mayCome ? { is: "retry", cause } : { is: "refused", cause } };
+  }
   const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
   if (logs !== undefined && rows.length > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
   const value = {

@@ -56,6 +56,7 @@ export interface Settings {
   readonly queueReportIntervalMs: number;
   readonly heldJobsWaitMs: number | null;
   readonly unknownJobsWaitMs: number | null;
+  readonly uploadRetryMs: number | null;
   readonly keepJobDirsMs: number | null;
   readonly waits: EvidenceWaits;
   readonly neverRunnablePatienceMs: number | null;
@@ -126,6 +127,8 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     apptainer: settings.apptainer,
     posixRoots: settings.posixRoots,
     stderrLinesInReports: settings.stderrLinesInReports,
+    sealMs: settings.waits.sealMs,
+    uploadRetryMs: settings.uploadRetryMs,
     delays,
     profileOf: (key) => byKey.get(key),
     holds,

@@ -139,6 +139,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       queueReportIntervalMs: config.worker.queueReportIntervalMs,
       heldJobsWaitMs: config.worker.heldJobsWaitMs,
       unknownJobsWaitMs: config.emx2.unknownJobsWaitMs,
+      uploadRetryMs: config.worker.uploadRetryMs,
       keepJobDirsMs: config.worker.keepJobDirsMs,
       waits: config.worker.waits,
       neverRunnablePatienceMs: config.worker.neverRunnablePatienceMs,

@@ -23,6 +23,10 @@ export interface EffectContext {
   readonly posixRoots: PosixRoots;
   readonly delays: Delays;
   readonly stderrLinesInReports: number;
+  /** How long outputs may be hashed on the compute node. */
+  readonly sealMs: number;
+  /** How long EMX2 may fail to take a file; null: for ever. */
+  readonly uploadRetryMs: number | null;
   schedulerOf(backend: BackendName): Scheduler;
   /** undefined: the configuration has no such profile any more. */
   profileOf(key: string): Profile | undefined;

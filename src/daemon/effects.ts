@@ -13,6 +13,7 @@ import { resultOf } from "./faults.ts";
 import type { PoolName } from "./pools.ts";
 import * as runs from "./run-effects.ts";
 import * as server from "./server-effects.ts";
+import { givenUp } from "./upload-retry.ts";
 
 /** How an effect ended, and the file rows it found, if it is one that lists files. */
 export interface Ending<K extends EffectKind = EffectKind> {
@@ -84,7 +85,7 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
         return ending;
       } catch (error) {
         context.reach.failed(error, "job");
-        return { result: resultOf(error, row.inDoubt !== "repeat") };
+        return { result: givenUp(context, job, effect, resultOf(error, row.inDoubt !== "repeat")) };
       }
     },
   };

@@ -14,7 +14,7 @@ import {
 } from "../errors.ts";
 import type { EffectKind, Result } from "../job/effect.ts";
 
-type Fault = Exclude<Result<EffectKind>, { is: "ok" }>;
+export type Fault = Exclude<Result<EffectKind>, { is: "ok" }>;
 
 /** `onceOnly`: the effect must not simply be repeated when it may have happened. */
 export function resultOf(error: unknown, onceOnly: boolean): Fault {

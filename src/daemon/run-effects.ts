@@ -18,7 +18,7 @@ import { callFor } from "./server-effects.ts";
 export async function writeScript(
   job: Job,
   effect: EffectOf<"WriteScript">,
-  context: Pick<EffectContext, "profileOf" | "client" | "files" | "apptainer" | "clock">,
+  context: Pick<EffectContext, "profileOf" | "client" | "files" | "apptainer" | "clock" | "sealMs">,
   signal: AbortSignal,
 ): Promise<Ending<"WriteScript">> {
   const profile = context.profileOf(job.profileKey);
@@ -31,7 +31,9 @@ export async function writeScript(
   const { inPlace, outputBase, made } = staying(job, profile);
   const based = outputBase === undefined ? {} : { outputBase };
   const sources = await readSources(files, job.dir);
-  const script = controlFiles({ jobId: job.id, dir: job.dir, ...based, sources, profile, apptainer, parametersText });
+  const { sealMs } = context;
+  const asked = { jobId: job.id, dir: job.dir, ...based, sources, profile, apptainer, sealMs, parametersText };
+  const script = controlFiles(asked);
   if (script.is === "refused") return { result: script };
   const taken = made === undefined ? null : await files.makeOutputBase(made);
   if (taken?.is === "foreign")

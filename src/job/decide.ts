@@ -224,6 +224,8 @@ function report(job: Job, policy: Policy, now: number): Plan {
 function clean(job: Job, policy: Policy, now: number): Plan {
   if (job.cleaned || job.claim.stage === "refused" || !job.closed) return {};
   if (policy.keepJobDirsMs === null) return { why: "closed; its directory is kept" };
+  // A result that EMX2 has not taken is nowhere else.
+  if (job.outputs.stage === "failed") return { why: "closed; its outputs are not at EMX2, and stay in its directory" };
   const due = job.closed.at + policy.keepJobDirsMs;
   if (now < due) return { wakeAt: due, why: "closed; its directory is kept for now" };
   return { lane: "clean", effect: { kind: "RemoveDir" }, why: "removing its directory" };

@@ -17,7 +17,8 @@ export function foldResult(job: Job, event: Ended): Job {
   const { [lane]: waited, ...waits } = job.waits;
   const { result, retryAt, at } = event;
   if (result.is !== "ok") {
-    const wait = { failures: (waited?.failures ?? 0) + 1, until: retryAt ?? at, cause: result.cause };
+    const failures = (waited?.failures ?? 0) + 1;
+    const wait = { failures, since: waited?.since ?? at, until: retryAt ?? at, cause: result.cause };
     return folded({ ...job, waits: { ...waits, [lane]: wait } }, event);
   }
   // What went well and is to be asked again (a run that is not found yet, or still ending) waits without a failure.

@@ -17,7 +17,9 @@
 #   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill}    the workload has ended; how: `exit`,
 #                        or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is none or not known
 #   lost.ATTEMPT.J.R     {.., holder, at}           this run found the lease taken, and did nothing
-#   done.ATTEMPT.R       {.., exit, manifest_sha256, sealed}    reserved for the seal of the outputs
+#   manifest.ATTEMPT.R   what the run has left in its output directory, in records that end with NUL: `SIZE MTIME PATH` of
+#                        each regular file, then `SHA256 *./PATH` (or two spaces) of each
+#   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole; made where seal is there: its limit in seconds
 #
 # Exit code: the workload's; 93 lease lost; 94 the job directory cannot be read or written.
 umask 027
@@ -132,4 +134,30 @@ rm -f "$status" "$status.part"
 [ -n "$signal" ] && named="\"$signal\"" || named=null
 put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills)" ||
   exit 94
+# The seal: what is there is listed, hashed and listed again, so that whoever reads it later, over a network file system,
+# knows what has to be there. It takes GNU's find and sort; where they are not, or time is out, or somebody still writes,
+# there is none. sha256sum is four times slower than openssl with large files, whose names it alone can tell in full.
+seal() (
+  trap - TERM
+  read -r limit <seal || exit 1
+  part=$PWD/.manifest.$run.$job.$$
+  trap 'rm -f "$part"*' EXIT
+  cd "$emx2_base/$emx2_output" || exit 1
+  list() { timeout -k 5 "$limit" find . -type f -printf '%s %T@ %P\0' >"$part" && LC_ALL=C sort -z "$part" >"$1"; }
+  odd=$(printf '\n.') odd=${odd%.}
+  list "$part.before" || exit 1
+  if command -v openssl >/dev/null && [ -n "$(find . -type f -size +65536k -print -quit)" ] &&
+    [ -z "$(find . \( -name "*$odd*" -o -name '*\\*' \) -print -quit)" ]; then
+    timeout -k 5 "$limit" find . -type f -exec openssl dgst -sha256 -r {} + >"$part" && tr '\n' '\0' <"$part" >"$part.hashed"
+  else
+    timeout -k 5 "$limit" find . -type f -exec sha256sum -z -- {} + >"$part.hashed"
+  fi || exit 1
+  list "$part.after" && cmp -s "$part.before" "$part.after" || exit 1
+  cat "$part.before" "$part.hashed" | dd of="$part" bs=65536 conv=fsync || exit 1
+  sum=$(sha256sum <"$part") && mv -f "$part" "${part%/*}/manifest.$run" && echo "${sum%% *}"
+) 2>/dev/null
+
+if [ "$code" = 0 ] && [ -z "$signal" ] && [ -e seal ] && sum=$(seal) && [ -n "$sum" ]; then
+  put "done.$run" "\"exit\":$code,\"manifest_sha256\":\"$sum\""
+fi
 exit "$code"

@@ -113,6 +113,8 @@ export interface ServerView {
 /** `failures` in a row, the next try at `until`, and what went wrong last. */
 export interface Wait {
   readonly failures: number;
+  /** When the first of these failures was. */
+  readonly since?: number;
   readonly until: number;
   readonly cause: string;
 }

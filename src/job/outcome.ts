@@ -51,7 +51,8 @@ interface Evidence {
   /** The run took its lease; an old one's does not count. */
   readonly leased: boolean;
   readonly exit?: ExitReceipt | undefined;
-  readonly sealed?: boolean;
+  /** SHA-256 of the manifest. */
+  readonly sealed?: string | undefined;
   readonly graces: Graces;
   readonly stop: Stop | undefined;
 }
@@ -65,7 +66,7 @@ function weigh(run: Tracked, graces: Graces, stop: Stop | undefined): Evidence {
   const shown = row ? phaseOf[row.state] : "unknown";
   const phase = run.absentSince !== undefined && shown !== "ended" ? "absent" : shown;
   const leased = lease !== undefined && !old;
-  return { run, row, phase, leased, ...(old ? {} : { exit, sealed: done !== undefined }), graces, stop };
+  return { run, row, phase, leased, ...(old ? {} : { exit, sealed: done?.manifestSha256 }), graces, stop };
 }
 
 interface Rule {
@@ -77,7 +78,7 @@ export const evidenceOrder: readonly Rule[] = [
   {
     // What a signal meant (scancel, time limit, warning) is the scheduler's to say: the next rule waits for it.
     name: "a sealed receipt of the lease's run decides, unless a signal came",
-    judge: (e) => (e.sealed && e.exit?.signal === null ? ended(byReceipt(e, e.exit)) : undefined),
+    judge: (e) => (e.sealed !== undefined && e.exit?.signal === null ? ended(byReceipt(e, e.exit)) : undefined),
   },
   {
     name: "an exit receipt decides once the scheduler shows the run no more, or the seal's time is over",
@@ -170,6 +171,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
     proof: "receipt",
     state: state ?? assumed[result],
     ...(told ? { exitCode: exit.exit, signal: 0 } : {}),
+    ...(e.sealed === undefined ? {} : { manifestSha256: e.sealed }),
     node: exit.node,
     ...(cause === undefined ? {} : { cause }),
   };

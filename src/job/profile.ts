@@ -40,6 +40,8 @@ export interface Profile {
   readonly executionTimeoutMs: number | null;
   /** `--requeue`: Slurm may run the job again after a node's failure; else `--no-requeue`. */
   readonly requeue: boolean;
+  /** Outputs are listed and hashed on the compute node at the job's end. */
+  readonly sealOutputs: boolean;
   /** A job may bring `parameters.command`, in a contained image without a fixed entrypoint. */
   readonly allowCommand: boolean;
   /** Patterns of the `submit_user` names whose jobs are taken. */
@@ -59,6 +61,7 @@ export const profileDefaults = {
   submissionTimeoutMs: null,
   executionTimeoutMs: null,
   requeue: false,
+  sealOutputs: true,
   allowCommand: false,
   allowedSubmitters: ["*"],
   allowedEnvironment: [],

@@ -205,6 +205,8 @@ export interface Outcome {
   readonly elapsed?: string;
   /** The cause in a few words, where the state alone does not say it. */
   readonly cause?: string;
+  /** SHA-256 of the manifest of its outputs, which the batch script has made. */
+  readonly manifestSha256?: string;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
   readonly outputDir: string;
 }

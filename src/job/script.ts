@@ -21,6 +21,8 @@ export interface ScriptInput {
   readonly sources?: readonly InputSource[];
   readonly profile: Profile;
   readonly apptainer: ApptainerSettings;
+  /** How long outputs may be hashed on the compute node. */
+  readonly sealMs: number;
   /** The source text of the job's parameters, passed on untouched. */
   readonly parametersText: string;
 }
@@ -59,6 +61,7 @@ export function controlFiles(input: ScriptInput): Script {
       { name: "command.sh", content: commandFile(input, parsed.workload) },
       { name: "parameters.json", content: parametersText },
       ...(outputBase === undefined ? [] : [{ name: "output-base", content: lines([outputBase]) }]),
+      ...(profile.sealOutputs ? [{ name: "seal", content: lines([String(Math.ceil(input.sealMs / 1_000))]) }] : []),
     ],
   };
 }

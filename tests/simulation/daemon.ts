@@ -190,7 +190,12 @@ export class Daemon {
       posixRoots: { directories: [] },
       ...{ maxConcurrentJobs: 10, maxConcurrentTransfers: 4, maxSubmissionsPerMinute: 600 },
       ...{ pollIntervalMs, heartbeatIntervalMs: 2 * pollIntervalMs, queueReportIntervalMs: 5 * minuteMs },
-      ...{ heldJobsWaitMs: null, unknownJobsWaitMs: 20 * minuteMs, keepJobDirsMs: 24 * 60 * minuteMs },
+      ...{
+        heldJobsWaitMs: null,
+        unknownJobsWaitMs: 20 * minuteMs,
+        uploadRetryMs: null,
+        keepJobDirsMs: 24 * 60 * minuteMs,
+      },
       waits,
       ...{ neverRunnablePatienceMs: null, killWaitMs: minuteMs, stderrLinesInReports: 5 },
       takeOver: this.#takesOver,

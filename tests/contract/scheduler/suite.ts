@@ -45,7 +45,7 @@ export function writeRun(subject: Subject, base: string, program: string): RunRe
   const dir = join(base, jobId);
   for (const part of [".emx2", "input", "output", "work", "scratch"]) mkdirSync(join(dir, part), { recursive: true });
   const script = controlFiles({
-    ...{ jobId, dir, profile: hostProfile, apptainer: { command: "apptainer", binds: [] } },
+    ...{ jobId, dir, profile: hostProfile, apptainer: { command: "apptainer", binds: [] }, sealMs: 60_000 },
     parametersText: JSON.stringify({ args: ["-c", program] }),
   });
   if (script.is === "refused") throw new Error(script.cause);

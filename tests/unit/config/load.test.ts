@@ -50,6 +50,7 @@ describe("a whole file", () => {
       stateLeaseMs: 180_000,
       queueReportIntervalMs: 300_000,
       heldJobsWaitMs: 86_400_000,
+      uploadRetryMs: 72 * 3_600_000,
       keepJobDirsMs: 7 * 86_400_000,
       minFreeDiskBytes: 10 * 2 ** 30,
       waits: { receiptMs: 60_000, sealMs: 3_600_000, cancelledMs: 60_000, lostAfterMs: 3_600_000 },

@@ -129,7 +129,13 @@ describe("WriteScript", () => {
       clock: systemClock,
       fetch: async () => Response.json({ id, processor: "p", status: "CLAIMED", parameters: [1] }),
     });
-    const context = { client, files, profileOf: () => hostProfile, apptainer: { command: "apptainer", binds: [] } };
+    const context = {
+      client,
+      files,
+      profileOf: () => hostProfile,
+      apptainer: { command: "apptainer", binds: [] },
+      sealMs: 0,
+    };
     const effect = { kind: "WriteScript", attempt: "a1" } as const;
     const { result } = await writeScript({ ...play(toTracked), id }, effect, { ...context, clock: systemClock }, never);
     expect(result).toEqual({ is: "refused", cause: "the job's parameters are not a JSON object" });

@@ -253,6 +253,13 @@ describe("the job directory", () => {
     expect(decide(closed, up, policy, due).start).toEqual([{ kind: "RemoveDir" }]);
   });
 
+  test("stays where its outputs are not at EMX2", () => {
+    const notTaken = ended({ kind: "SealFiles", role: "output" }, refused("EMX2 does not take it"));
+    const failed = play([...toEnd, noFiles("log"), notTaken, reported]);
+    expect(failed.closed).toBeDefined();
+    expect(decide(failed, up, policy, due + 1_000_000)).toMatchObject({ start: [], abort: [] });
+  });
+
   test("is never removed where the operator keeps it, nor twice, nor of a job that was never ours", () => {
     expect(decide(closed, up, { ...policy, keepJobDirsMs: null }, due)).toMatchObject({ start: [], abort: [] });
     const cleaned = play([ended({ kind: "RemoveDir" }, ok<"RemoveDir">({}))], closed);

@@ -18,6 +18,7 @@ export function jobDirectory(parametersText: string, profile: Partial<Profile> =
   const script = controlFiles({
     ...{ jobId: "j1", dir, profile: { ...hostProfile, ...profile }, parametersText },
     apptainer: { command: "apptainer", binds: [] },
+    sealMs: 60_000,
   });
   if (script.is === "refused") throw new Error(script.cause);
   for (const { name, content } of script.files) writeFileSync(join(dir, ".emx2", name), content);

@@ -147,7 +147,7 @@ describe("controlFiles for an image", () => {
     rest: Partial<ScriptInput> = {},
   ): string[] {
     const script = controlFiles({
-      ...{ jobId: "j1", dir, parametersText: parameters, apptainer: { ...settings, ...apptainer } },
+      ...{ jobId: "j1", dir, parametersText: parameters, apptainer: { ...settings, ...apptainer }, sealMs: 60_000 },
       profile: { ...hostProfile, allowCommand: true, workload: { ...image, ...workload } },
       ...rest,
     });
@@ -252,7 +252,14 @@ describe("controlFiles for an image", () => {
 
   test("nothing of a submitter stands in job.sh", () => {
     const [first, second] = ['{"args":["one"]}', '{"args":["two"]}'].map((parametersText) =>
-      controlFiles({ jobId: parametersText, dir, profile: hostProfile, apptainer: settings, parametersText }),
+      controlFiles({
+        jobId: parametersText,
+        dir,
+        profile: hostProfile,
+        apptainer: settings,
+        sealMs: 60_000,
+        parametersText,
+      }),
     );
     if (first?.is !== "written" || second?.is !== "written") throw new Error("refused");
     expect(first.files.find(({ name }) => name === "job.sh")).toEqual(

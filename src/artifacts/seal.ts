@@ -1,0 +1,65 @@
+/**
+ * The manifest that the batch script has made of a run's output directory, on the compute node and at the run's end: what
+ * has to become visible here, and its hashes, so that this host reads each file once, for the upload. The job may have
+ * written it itself, as it may have written the outputs.
+ */
+import { createHash } from "node:crypto";
+import { controlDirectory } from "./manifest.ts";
+import { orNothing } from "./missing.ts";
+import { openRegular, withDirectory } from "./no-follow.ts";
+
+/** Some 400,000 files. A larger one is done without. */
+const maxManifestBytes = 64 * 1024 * 1024;
+
+export interface SealedFile {
+  readonly bytes: number;
+  readonly mtimeMs: number;
+  readonly sha256: string;
+}
+
+/** By path below the output directory. */
+export type Seal = ReadonlyMap<string, SealedFile>;
+
+/** null: there is none that its receipt speaks of, and this host has to hash for itself. */
+export async function readSeal(dir: string, outputDir: string, manifestSha256: string): Promise<Seal | null> {
+  const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
+  const bytes = await withDirectory(dir, [controlDirectory], async (control) => {
+    const file = await orNothing(dir, () => openRegular(control, `manifest.${run}`), null);
+    if (file === null) return null;
+    try {
+      const { size } = await file.stat();
+      return size > maxManifestBytes ? null : await file.readFile();
+    } finally {
+      await file.close();
+    }
+  });
+  if (bytes === null || createHash("sha256").update(bytes).digest("hex") !== manifestSha256) return null;
+  return sealOf(bytes.toString());
+}
+
+/** null: a file is named without its hash, or the other way round. */
+export function sealOf(manifest: string): Seal | null {
+  const found = new Map<string, Omit<SealedFile, "sha256">>();
+  const hashes = new Map<string, string>();
+  for (const record of manifest.split("\0")) {
+    if (record === "") continue;
+    const [, sha256, hashed] = /^([0-9a-f]{64}) [ *]\.\/(.+)$/s.exec(record) ?? [];
+    const [, bytes, seconds, fraction = "", listed] =
+      /^(\d{1,16}) (-?\d{1,12})(?:\.(\d{1,12}))? (.+)$/s.exec(record) ?? [];
+    if (sha256 !== undefined && hashed !== undefined) hashes.set(hashed, sha256);
+    else if (bytes === undefined || seconds === undefined || listed === undefined) return null;
+    else
+      found.set(listed, {
+        bytes: Number(bytes),
+        mtimeMs: Number(seconds) * 1_000 + Number(fraction.padEnd(3, "0").slice(0, 3)),
+      });
+  }
+  if (found.size !== hashes.size) return null;
+  const seal = new Map<string, SealedFile>();
+  for (const [path, facts] of found) {
+    const sha256 = hashes.get(path);
+    if (sha256 === undefined) return null;
+    seal.set(path, { ...facts, sha256 });
+  }
+  return seal;
+}

@@ -1,0 +1,27 @@
+/**
+ * What EMX2 has failed to take for so long, and so often, it will not take: the job fails, and its outputs stay where they
+ * are. While EMX2 can not be asked at all nobody tries, so that the time alone says little.
+ */
+import { type Effect, type EffectKind, laneOf } from "../job/effect.ts";
+import type { Job } from "../job/job.ts";
+import { duration } from "../job/run.ts";
+import type { EffectContext } from "./effect-context.ts";
+import type { Fault } from "./faults.ts";
+
+const uploads: ReadonlySet<EffectKind> = new Set<EffectKind>(["CreateArtifact", "PutFile", "Commit"]);
+const leastTries = 10;
+
+/** Tries are counted anew with each file. */
+export function givenUp(
+  { clock, uploadRetryMs }: Pick<EffectContext, "clock" | "uploadRetryMs">,
+  job: Job,
+  effect: Effect,
+  result: Fault,
+): Fault {
+  if (!uploads.has(effect.kind) || result.is === "refused" || uploadRetryMs === null) return result;
+  const { since, failures } = job.waits[laneOf(effect)] ?? { failures: 0 };
+  if (since === undefined || failures < leastTries) return result;
+  const triedMs = clock.wall() - since;
+  if (triedMs < uploadRetryMs) return result;
+  return { is: "refused", cause: `${result.cause} (tried ${failures + 1} times in ${duration(triedMs)})` };
+}

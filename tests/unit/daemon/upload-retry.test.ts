@@ -1,0 +1,37 @@
+/** When an upload that keeps failing is given up, and the job with it. */
+import { expect, test } from "bun:test";
+import { systemClock } from "../../../src/clock.ts";
+import { givenUp } from "../../../src/daemon/upload-retry.ts";
+import type { Effect } from "../../../src/job/effect.ts";
+import type { Wait } from "../../../src/job/job.ts";
+import { play, ref, toTracked } from "../job/story.ts";
+
+const hourMs = 3_600_000;
+const fault = { is: "retry", cause: "EMX2 answered 500" } as const;
+
+const failing = (hours: number, failures: number): Wait => ({
+  ...{ failures, since: systemClock.wall() - hours * hourMs, until: 0, cause: fault.cause },
+});
+
+function after(wait: Wait | undefined, uploadRetryMs: number | null, effect: Effect) {
+  const waits = wait ? { outputs: wait, run: wait } : {};
+  return givenUp({ clock: systemClock, uploadRetryMs }, { ...play(toTracked), waits }, effect, fault);
+}
+
+test.each([
+  ["for the first time", undefined, "retry"],
+  ["for long, with few tries: EMX2 may have been away", failing(100, 5), "retry"],
+  ["often, in a short time", failing(1, 50), "retry"],
+  ["often, for as long as the operator has said", failing(73, 50), "refused"],
+] as const)("a file that EMX2 fails to take %s", (_, wait, is) => {
+  const put = { kind: "PutFile", role: "output", index: 0 } as const;
+  expect(after(wait, 72 * hourMs, put).is).toBe(is);
+  expect(after(wait, null, put)).toEqual(fault);
+  expect(after(wait, 72 * hourMs, { kind: "FindRun", ref })).toEqual(fault);
+});
+
+test("it is said how often and for how long it was tried", () => {
+  expect(after(failing(73, 50), 72 * hourMs, { kind: "Commit", role: "output" }).cause).toMatch(
+    /^EMX2 answered 500 \(tried 51 times in 73:00:00\)$/,
+  );
+});

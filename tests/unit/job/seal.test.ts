@@ -1,0 +1,110 @@
+/** The seal of a run's outputs, made by job.sh in real shells and read as the daemon reads it. */
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { readSeal, type Seal, sealOf } from "../../../src/artifacts/seal.ts";
+import { jobRunning, receipt, runToEnd, shells } from "./job-directory.ts";
+
+setDefaultTimeout(60_000);
+
+const sha256 = (content: string | Uint8Array) => createHash("sha256").update(content).digest("hex");
+
+describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("in %s", (_, shell) => {
+  let dir = "";
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  async function sealed(program: string, outputDir = "output", environment = {}): Promise<Seal | null> {
+    dir = jobRunning(program);
+    expect((await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7", ...environment })).exitCode).toBe(0);
+    const done = receipt(dir, `done.a1.${outputDir === "output" ? 0 : 1}`);
+    expect(done).toMatchObject({ v: 1, attempt: "a1", job: "7", exit: 0 });
+    expect(readdirSync(join(dir, ".emx2")).filter((name) => name.startsWith("."))).toEqual([]);
+    return await readSeal(dir, outputDir, String(done["manifest_sha256"]));
+  }
+
+  /** As this host sees them. */
+  function seen(outputDir = "output"): Seal {
+    const names = readdirSync(join(dir, outputDir), { recursive: true, encoding: "utf8" });
+    const files = names.filter((name) => statSync(join(dir, outputDir, name)).isFile());
+    return new Map(
+      files.map((name) => {
+        const { size, mtimeMs } = statSync(join(dir, outputDir, name));
+        const facts = { bytes: size, mtimeMs: Math.floor(mtimeMs) };
+        return [name, { ...facts, sha256: sha256(readFileSync(join(dir, outputDir, name))) }];
+      }),
+    );
+  }
+
+  test("every regular file, whatever its name, as it is", async () => {
+    const names = [
+      "plain",
+      "a b",
+      "a#?%+;&",
+      'it\'s "q"',
+      "-rf",
+      "back\\slash",
+      "new\nline",
+      "ünï",
+      "tab\there",
+      " lead",
+      "*",
+    ];
+    const quoted = names.map((name) => `'${name.replaceAll("'", "'\\''")}'`).join(" ");
+    const seal = await sealed(
+      `cd "$HPC_OUTPUT_DIR"; mkdir -p sub/deep; for n in ${quoted}; do echo "$n" >"./$n"; done; : >empty; echo x >sub/deep/x; ln -s plain link; mkfifo pipe`,
+    );
+    expect(seal?.size).toBe(names.length + 2);
+    expect(Object.fromEntries(seal ?? [])).toEqual(Object.fromEntries([...seen()].filter(([name]) => name !== "link")));
+  });
+
+  test("large files, with whichever program is faster, and later runs by themselves", async () => {
+    const big = 'head -c 70000000 /dev/zero >"$HPC_OUTPUT_DIR/big file"; echo small >"$HPC_OUTPUT_DIR/small"';
+    expect(await sealed(big)).toEqual(seen());
+    rmSync(dir, { recursive: true });
+    const later = await sealed('echo again >"$HPC_OUTPUT_DIR/again"', "output.a1.1", { SLURM_RESTART_COUNT: "1" });
+    expect(later).toEqual(seen("output.a1.1"));
+    expect(later?.size).toBe(1);
+  });
+
+  test("nothing is an empty seal", async () => {
+    expect((await sealed("exit 0"))?.size).toBe(0);
+  });
+
+  test.each([
+    ["a run that failed", 'echo half >"$HPC_OUTPUT_DIR/half"; exit 3'],
+    [
+      "what somebody still writes to",
+      '(while :; do echo x >>"$HPC_OUTPUT_DIR/log"; done) >/dev/null 2>&1 & echo $! >pid',
+    ],
+  ])("%s has none", async (_what, program) => {
+    dir = jobRunning(program);
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7" });
+    const pid = join(dir, "work/pid");
+    if (existsSync(pid)) process.kill(Number(readFileSync(pid, "utf8")), "SIGKILL");
+    expect(readdirSync(join(dir, ".emx2")).filter((name) => /^(done|manifest)/.test(name))).toEqual([]);
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ how: "exit" });
+  });
+
+  test("a profile that seals nothing has none", async () => {
+    dir = jobRunning('echo out >"$HPC_OUTPUT_DIR/out"', { sealOutputs: false });
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7" });
+    expect(existsSync(join(dir, ".emx2/done.a1.0"))).toBe(false);
+  });
+});
+
+test("a manifest that is not the one of its receipt, or is too strange, is none", async () => {
+  const dir = jobRunning("exit 0");
+  const manifest = `1 5.5 a\0${sha256("a")}  ./a\0`;
+  writeFileSync(join(dir, ".emx2/manifest.a1.0"), manifest);
+  expect(await readSeal(dir, "output", sha256(manifest))).toEqual(
+    new Map([["a", { bytes: 1, mtimeMs: 5_500, sha256: sha256("a") }]]),
+  );
+  expect(await readSeal(dir, "output", sha256("another"))).toBeNull();
+  expect(await readSeal(dir, "output.a1.1", sha256(manifest))).toBeNull();
+  rmSync(dir, { recursive: true });
+  for (const odd of ["1 5.5 a\0", `${sha256("a")}  ./a\0`, `1 5.5 a\0${sha256("a")}  ./b\0`, "nonsense\0"])
+    expect(sealOf(odd)).toBeNull();
+  fc.assert(fc.property(fc.string(), (text) => void sealOf(text)));
+});
