@@ -72,6 +72,8 @@ export interface Settings {
   blocked(): Promise<string | undefined>;
   blockedProfiles(): Promise<ReadonlyMap<string, string>>;
   onFault(error: unknown): void;
+  /** What is said of EMX2 has changed. */
+  onNews(): void;
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
 }
 
@@ -115,7 +117,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     changed: (profileKey) => engine.reconsider(profileKey),
   });
   const busy = createBusy(clock);
-  const reach = createServerReach({ clock, log, onRevival: () => engine.reconsider() });
+  const reach = createServerReach({ clock, log, onRevival: () => engine.reconsider(), onNews: settings.onNews });
   const context: EffectContext = {
     clock,
     client,

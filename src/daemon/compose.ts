@@ -152,6 +152,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
         watchLease(other, { clock, here: thisProcess(), staleMs: config.worker.stateLeaseMs, signal: options.signal }),
       ),
       onFault: fault.reject,
+      onNews: () => snapshot.changed(),
       blockedProfiles: () => profilesWithoutRoom(clock, config.profiles, config.worker.minFreeDiskBytes),
       blocked: () => spaceShortage(clock, [tmpDir, stateDir], config.worker.minFreeDiskBytes),
       onChange(job, before, event) {

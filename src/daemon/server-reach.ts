@@ -29,6 +29,8 @@ interface ReachParts {
   readonly log: Log;
   /** EMX2 may be asked again. */
   onRevival(): void;
+  /** Something else is wrong than before, or nothing any more. */
+  onNews(): void;
 }
 
 /** Of jobs, with no answer between them. */
@@ -38,7 +40,7 @@ const usualPause = { firstMs: 1_000, capMs: 180_000 };
 const refusedPause = { firstMs: 15_000, capMs: 300_000 };
 const sayAgainMs = 3_600_000;
 
-export function createServerReach({ clock, log, onRevival }: ReachParts): ServerReach {
+export function createServerReach({ clock, log, onRevival, onNews }: ReachParts): ServerReach {
   let down: { readonly dueAt: number; readonly refusesUs: boolean; readonly cause: string } | undefined;
   /** Since anything about jobs was answered: failures in a row, and how often it went down. */
   let failures = 0;
@@ -49,6 +51,7 @@ export function createServerReach({ clock, log, onRevival }: ReachParts): Server
     const what = gist(error);
     if (said?.what === what && clock.mono() - said.at < sayAgainMs) return;
     said = { what, at: clock.mono() };
+    onNews();
     const words = "EMX2 can not be asked now; running jobs go on, nothing new is claimed";
     if (needsPerson(error)) log.error(words, { cause: error.message });
     else log.warn(words, { cause: error.message });
@@ -74,7 +77,10 @@ export function createServerReach({ clock, log, onRevival }: ReachParts): Server
     answered() {
       failures = 0;
       downs = 0;
-      if (said) log.info("EMX2 answers again");
+      if (said) {
+        log.info("EMX2 answers again");
+        onNews();
+      }
       said = undefined;
       revived();
     },

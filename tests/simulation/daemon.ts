@@ -205,6 +205,7 @@ export class Daemon {
       blocked: async () => undefined,
       blockedProfiles: async () => new Map(),
       onFault: (error) => this.#ends(mortal, error),
+      onNews: () => undefined,
       onChange(job, _before, event) {
         const about = "effect" in event ? ` ${event.effect.kind}${"result" in event ? ` ${event.result.is}` : ""}` : "";
         const seen =

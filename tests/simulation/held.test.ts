@@ -106,6 +106,7 @@ class Site {
         jobsOnDisk: async () => [],
         blocked: async () => undefined,
         blockedProfiles: async () => new Map(),
+        onNews: () => undefined,
         onFault(error) {
           throw error;
         },

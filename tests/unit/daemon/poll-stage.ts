@@ -98,7 +98,7 @@ export async function openPollStage(): Promise<PollStage> {
       shut: [],
       claimable: {},
     },
-    reach: createServerReach({ clock, log, onRevival: () => undefined }),
+    reach: createServerReach({ clock, log, onRevival: () => undefined, onNews: () => undefined }),
     around: () => undefined,
     poll: (profiles, { maxConcurrentJobs = 10, perProfile = {} } = {}) =>
       createServerPoll({

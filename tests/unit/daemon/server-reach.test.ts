@@ -7,6 +7,7 @@ import { createLog } from "../../../src/log.ts";
 
 let nowMs: number;
 let revivals: number;
+let news: number;
 let lines: string[];
 let reach: ServerReach;
 const clock: Clock = { ...systemClock, mono: () => nowMs, random: () => 1 };
@@ -14,6 +15,7 @@ const clock: Clock = { ...systemClock, mono: () => nowMs, random: () => 1 };
 beforeEach(() => {
   nowMs = 0;
   revivals = 0;
+  news = 0;
   lines = [];
   const log = createLog({ clock, level: "info", json: false, color: false, write: (line) => void lines.push(line) });
   reach = createServerReach({
@@ -21,6 +23,9 @@ beforeEach(() => {
     log,
     onRevival() {
       revivals += 1;
+    },
+    onNews() {
+      news += 1;
     },
   });
 });
@@ -84,7 +89,7 @@ describe("while it is down", () => {
     reach.failed(cut, "poll");
     reach.failed(cut, "poll");
     reach.failed(answer(503, { form: "problem" }), "poll");
-    expect([said("warn"), said("error")]).toEqual([1, 1]);
+    expect([said("warn"), said("error"), news]).toEqual([1, 1, 2]);
     nowMs += 3_600_000;
     reach.failed(answer(503, { form: "problem" }), "poll");
     expect(said("error")).toBe(2);
@@ -106,7 +111,7 @@ describe("an answer to the probe", () => {
     reach.failed(cut, "poll");
     reach.revived();
     reach.answered();
-    expect(said("info")).toBe(1);
+    expect([said("info"), news]).toEqual([1, 2]);
     reach.failed(cut, "job");
     expect(reach.isDown).toBe(false);
     reach.failed(cut, "poll");
