@@ -106,7 +106,7 @@ function planOf(job: Job, health: Health, policy: Policy, now: number): Plan[] {
     run(job, health, policy, now),
     upload(job, "log"),
     upload(job, "output"),
-    report(job, policy, now),
+    report(job, health, policy, now),
   ];
 }
 
@@ -210,12 +210,12 @@ function nextUpload(upload: Upload, role: UploadRole): Effect | undefined {
   return upload.next < upload.total ? { kind: "PutFile", role, index: upload.next } : { kind: "Commit", role };
 }
 
-function report(job: Job, policy: Policy, now: number): Plan {
+function report(job: Job, health: Health, policy: Policy, now: number): Plan {
   if (job.server.doubt || job.server.status === "PENDING") return {};
   const lane = "report";
   const [next] = job.outbox;
   if (next) return { lane, effect: { kind: "Report", report: next }, why: `reporting ${next.status}` };
-  const { news, dueAt } = newsOf(job, policy.queueReportIntervalMs, now);
+  const { news, dueAt } = newsOf(job, health.schedulerUp ? policy.queueReportIntervalMs : null, now);
   if (news) return { lane, effect: { kind: "Report", report: news } };
   return dueAt === undefined ? {} : { wakeAt: dueAt };
 }

@@ -13,13 +13,15 @@ export interface News {
   readonly dueAt?: number;
 }
 
-export function newsOf(job: Job, queueReportIntervalMs: number, now: number): News {
+/** `queueReportIntervalMs` null: the scheduler does not answer, and how long a run waits nobody knows. */
+export function newsOf(job: Job, queueReportIntervalMs: number | null, now: number): News {
   const { status } = job.server;
   if (job.stop || job.announced !== status || (status !== "SUBMITTED" && status !== "STARTED")) return {};
   const { said, progress } = job;
   const run = job.run.stage === "tracked" ? job.run : undefined;
   const told = run ? stateOf(run, said?.state) : said?.state;
-  const dueAt = run && isWaiting(told) ? (said?.at ?? run.since) + queueReportIntervalMs : undefined;
+  const isReported = run && isWaiting(told) && queueReportIntervalMs !== null;
+  const dueAt = isReported ? (said?.at ?? run.since) + queueReportIntervalMs : undefined;
   const unsaidState = told !== said?.state && !(told === "PENDING" && status === "SUBMITTED");
   const unsaidProgress = status === "STARTED" && !Bun.deepEquals(progress, said?.progress);
   const isDue = dueAt !== undefined && dueAt <= now;

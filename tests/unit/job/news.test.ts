@@ -61,6 +61,12 @@ describe("a run that waits in the queue", () => {
     expect(nextReport(after, due + policy.queueReportIntervalMs)?.detail).toContain("waited=00:10:0");
   });
 
+  test("is not reported while the scheduler does not answer: nobody knows whether it waits still", () => {
+    const decision = decide(play(toQueue), { schedulerUp: false }, policy, startAt + 60 * minute);
+    expect(decision.start).toEqual([]);
+    expect(nextReport(play(toQueue), startAt + 60 * minute)?.detail).toContain("waited=");
+  });
+
   test("is reported at once, and once, when it waits for what can never clear", () => {
     const stuck = observed(row("PENDING", { reason: "PartitionTimeLimit" }));
     const job = play([stuck], play(toQueue));
