@@ -78,7 +78,11 @@ export const evidenceOrder: readonly Rule[] = [
   {
     // What a signal meant (scancel, time limit, warning) is the scheduler's to say: the next rule waits for it.
     name: "a sealed receipt of the lease's run decides, unless a signal came",
-    judge: (e) => (e.sealed !== undefined && e.exit?.signal === null ? ended(byReceipt(e, e.exit)) : undefined),
+    // Where Slurm may run it again, a seal may be of the run before.
+    judge: (e) =>
+      e.sealed !== undefined && e.exit?.signal === null && !e.graces.mayRequeue
+        ? ended(byReceipt(e, e.exit))
+        : undefined,
   },
   {
     name: "an exit receipt decides once the scheduler shows the run no more, or the seal's time is over",

@@ -98,6 +98,15 @@ test("where Slurm may requeue it, a receipt waits a moment for one of a later ru
   expect(outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), requeuing)).result).toBe("succeeded");
 });
 
+test("a seal of the run before closes no run that is in the queue again, or runs", () => {
+  const sealed = { ...exited(0), done: { exit: 0, manifestSha256: "ab" } };
+  const requeuing = { ...graces, mayRequeue: true };
+  for (const shown of ["PENDING", "RUNNING"] as const) {
+    expect(judge(runOf([row(shown), sealed, startAt]), requeuing).is).toBe("waiting");
+    expect(outcomeIn(judge(runOf([row(shown), sealed, startAt]), graces))).toMatchObject({ manifestSha256: "ab" });
+  }
+});
+
 test("a run that a killed controller shows as PENDING again, with its old submit time, is no requeue", () => {
   const at = (shown: SlurmState, over: Partial<SchedulerRow> = {}) => row(shown, { submittedAt: 100, ...over });
   const refused = { ...leased, lost: ["7"] };
