@@ -3,10 +3,10 @@ import { IntegrityError } from "../errors.ts";
 import type { Reply, Upload } from "./exchange.ts";
 import type { IdleWatch } from "./idle.ts";
 
-/** Reads the answer's body up to `maxBytes`, and lets go of the rest (`cut`). */
 /** What is no file is read at once, and whoever waits for it waits with everything else. */
 const maxAnswerMs = 300_000;
 
+/** Reads the answer's body up to `maxBytes`, and lets go of the rest (`cut`). */
 export async function readBounded(reply: Reply, maxBytes: number): Promise<{ bytes: Uint8Array; cut: boolean }> {
   const chunks: Uint8Array[] = [];
   let total = 0;
@@ -61,6 +61,8 @@ export function uploadBody(upload: Upload, watch: IdleWatch): UploadBody {
   const reader = upload.body().getReader();
   let failure: { cause: unknown } | undefined;
   let ended = false;
+  /** The request ended before its body did, while the source was being read: nobody takes what comes of that. */
+  let abandoned = false;
   let sentBytes = 0;
   let head = upload.envelope?.head;
   const stream = new ReadableStream<Uint8Array>(
@@ -73,6 +75,7 @@ export function uploadBody(upload: Upload, watch: IdleWatch): UploadBody {
             return;
           }
           const next = await reader.read();
+          if (abandoned) return;
           watch.moved();
           sentBytes += next.value?.byteLength ?? 0;
           if (sentBytes > upload.bytes || (next.done && sentBytes < upload.bytes)) throw changedSize(upload, sentBytes);
@@ -84,6 +87,9 @@ export function uploadBody(upload: Upload, watch: IdleWatch): UploadBody {
           failure = { cause };
           controller.error(cause);
         }
+      },
+      cancel() {
+        abandoned = true;
       },
     },
     { highWaterMark: 0 },

@@ -2,7 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { createServer, type Server, type Socket } from "node:net";
 import { systemClock } from "../../../src/clock.ts";
+import { watchIdle } from "../../../src/emx2/idle.ts";
 import { sha256Hex } from "../../../src/emx2/signature.ts";
+import { uploadBody } from "../../../src/emx2/transfer.ts";
 import { IntegrityError, NetworkError } from "../../../src/errors.ts";
 import { type Answer, clientOf, faultOf, http, knownAs, rawServer } from "./raw-server.ts";
 
@@ -135,6 +137,35 @@ describe("putFile", () => {
       ),
     ).toBe(fault);
   });
+
+  test.each(["its end", "more of it"])(
+    "has no fault of the file where fetch let go of the body before %s",
+    async (next) => {
+      const asked = Promise.withResolvers<void>();
+      const read = Promise.withResolvers<void>();
+      const body = () =>
+        new ReadableStream<Uint8Array>(
+          {
+            async pull(controller) {
+              asked.resolve();
+              await read.promise;
+              if (next === "its end") controller.close();
+              else controller.enqueue(new Uint8Array(chunkBytes));
+            },
+          },
+          { highWaterMark: 0 },
+        );
+      const sent = uploadBody({ bytes: next === "its end" ? 0 : chunkBytes, body }, watchIdle(systemClock, 60_000));
+      const reader = sent.stream.getReader();
+      const wanted = reader.read();
+      await asked.promise;
+      await reader.cancel();
+      read.resolve();
+      await wanted;
+      await Bun.sleep(10);
+      expect(sent.failure()).toBeUndefined();
+    },
+  );
 
   test("gives up on a server that takes no byte, and lets go of the file", async () => {
     const { body, cancelled } = source(100_000);
