@@ -113,10 +113,14 @@ test(
       `${stage.slurmDir}/fail-sbatch`,
       "1\nsbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy\n",
     );
+    // All that may be under way at once are, before the first is answered.
+    writeFileSync(`${stage.slurmDir}/hang-sbatch`, "1\n");
     const ids = Array.from({ length: 5 }, () => stage.submit("cpu"));
     const daemon = stage.start("run");
     // More than hold a profile that is refused; the last one waits instead of trying too.
     await stage.until("four were tried", () => callsOf(stage.slurmDir, "sbatch").length === ids.length - 1);
+    const count = (what: string) => daemon.stderr().split(what).length - 1;
+    await stage.until("four were refused", () => count("submitting did not go through") === ids.length - 1);
     await looks(stage, 3);
     expect(known(stage)).toEqual(["cpu"]);
     expect(holds(daemon)).toEqual([]);
