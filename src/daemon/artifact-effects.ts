@@ -6,11 +6,12 @@ import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import { sourcesFile } from "../artifacts/sources-file.ts";
 import { listInputs, stageFile } from "../artifacts/stage.ts";
 import { artifactFor, placeInPlace, putFile, registeredContent, registerFile } from "../artifacts/upload.ts";
-import { type EffectOf, type FileRow, laneOf, type UploadRole } from "../job/effect.ts";
+import { type EffectOf, type FileRow, groupFiles, laneOf, type UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
+import { moveGroup } from "./file-group.ts";
 import { keepMade, madeBefore } from "./made-before.ts";
 import { callFor } from "./server-effects.ts";
 
@@ -42,17 +43,19 @@ export async function listJobInputs(
   return { result: { is: "ok", value }, files: listed.rows };
 }
 
-export async function stageJobFile(
+export async function stageJobFiles(
   job: Job,
-  effect: EffectOf<"StageFile">,
+  effect: EffectOf<"StageFiles">,
   context: EffectContext,
   signal: AbortSignal,
-): Promise<Ending<"StageFile">> {
-  const row = rowOf(context, job, "input", effect.index);
-  const staged = row.directory.startsWith("/")
-    ? await verifyPosixFile(context.files, row, rootsFor(job, row, context), signal)
-    : await stageFile(context.client, context.files, job.dir, row, callFor(job, signal));
-  return { result: staged.is === "ok" ? { is: "ok", value: { bytes: staged.bytes } } : staged };
+): Promise<Ending<"StageFiles">> {
+  const rows = context.journal.files(job.id, "input", effect.from, groupFiles);
+  const result = await moveGroup(job.id, rows, context.slots, signal, (row) =>
+    row.directory.startsWith("/")
+      ? verifyPosixFile(context.files, row, rootsFor(job, row, context), signal)
+      : stageFile(context.client, context.files, job.dir, row, callFor(job, signal)),
+  );
+  return { result };
 }
 
 /** A container sees of a posix input what lies in its directory: a link out of that would lead nowhere. */
@@ -106,18 +109,23 @@ export async function createArtifact(
   return { result: { is: "ok", value: { artifactId } } };
 }
 
-export async function putJobFile(
+export async function putJobFiles(
   job: Job,
-  effect: EffectOf<"PutFile">,
+  effect: EffectOf<"PutFiles">,
   context: EffectContext,
   signal: AbortSignal,
-): Promise<Ending<"PutFile">> {
-  const row = rowOf(context, job, effect.role, effect.index);
+): Promise<Ending<"PutFiles">> {
+  const { client, files, journal, slots } = context;
+  const rows = journal.files(job.id, effect.role, effect.from, groupFiles);
   const { artifactId } = putting(job, effect.role);
-  const call = callFor(job, signal);
-  if (placeInPlace(job, effect.role) !== null) await registerFile(context.client, row, artifactId, call);
-  else await putFile(context.client, context.files, placeOf(job), row, artifactId, call);
-  return { result: { is: "ok", value: { bytes: row.bytes } } };
+  const inPlace = placeInPlace(job, effect.role) !== null;
+  const result = await moveGroup(job.id, rows, slots, signal, async (row) => {
+    const call = callFor(job, signal);
+    if (inPlace) await registerFile(client, row, artifactId, call);
+    else await putFile(client, files, placeOf(job), row, artifactId, call);
+    return { is: "ok" };
+  });
+  return { result };
 }
 
 export async function commit(
@@ -156,12 +164,6 @@ function committedParts(job: Job): string[] {
 
 function placeOf({ dir, outputBase }: Job): Place {
   return { dir, ...(outputBase === undefined ? {} : { outputBase }) };
-}
-
-function rowOf(context: EffectContext, job: Job, role: FileRow["role"], index: number): FileRow {
-  const row = context.journal.file(job.id, role, index);
-  if (!row) throw new Error(`the journal has no ${role} file ${index} of job ${job.id}`);
-  return row;
 }
 
 function putting(job: Job, role: UploadRole): Extract<Job["logs"], { stage: "putting" }> {

@@ -95,6 +95,8 @@ const commandsInFlight = 4;
 /** Those who look for a run at the same time share one query. */
 const lookupsInFlight = 1_000;
 const maxTransfersInFlight = 48;
+/** Jobs whose files wait for slots, with some hundred rows each. */
+const groupsInFlight = 64;
 /** A large directory may take its time, and has no claim and no report wait. */
 const removalsInFlight = 2;
 const largeFileBytes = 16 * 1024 * 1024;
@@ -117,6 +119,8 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     changed: (profileKey) => engine.reconsider(profileKey),
   });
   const busy = createBusy(clock);
+  const maxTransfers = Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight);
+  const transfers = new Pool(clock, { maxInFlight: maxTransfers, largeBytes: largeFileBytes });
   const reach = createServerReach({ clock, log, onRevival: () => engine.reconsider(), onNews: settings.onNews });
   const context: EffectContext = {
     clock,
@@ -133,6 +137,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     uploadRetryMs: settings.uploadRetryMs,
     delays,
     profileOf: (key) => byKey.get(key),
+    slots: { pool: transfers, perJob: maxTransfers },
     holds,
     busy,
     reach,
@@ -153,10 +158,8 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
       scheduler: new Pool(clock, { maxInFlight: commandsInFlight }),
       lookups: new Pool(clock, { maxInFlight: lookupsInFlight }),
       removals: new Pool(clock, { maxInFlight: removalsInFlight }),
-      transfers: new Pool(clock, {
-        maxInFlight: Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight),
-        largeBytes: largeFileBytes,
-      }),
+      groups: new Pool(clock, { maxInFlight: groupsInFlight }),
+      transfers,
     },
     onFault: settings.onFault,
     isServerDown: () => reach.isDown,

@@ -9,6 +9,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { Log } from "../log.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Busy } from "./busy.ts";
+import type { Slots } from "./file-group.ts";
 import type { Holds } from "./holds.ts";
 import type { ServerReach } from "./server-reach.ts";
 
@@ -16,7 +17,9 @@ export interface EffectContext {
   readonly clock: Clock;
   readonly client: Emx2Client;
   readonly files: JobFiles;
-  readonly journal: Pick<Journal, "file">;
+  readonly journal: Pick<Journal, "files">;
+  /** Of files that move, over all jobs. */
+  readonly slots: Slots;
   readonly log: Log;
   readonly owner: Owner;
   readonly apptainer: ApptainerSettings;

@@ -4,7 +4,15 @@
  * cut; a kind without a row does not compile.
  */
 import { backoffMs } from "../emx2/retry.ts";
-import { asksServer, type Effect, type EffectKind, type EffectOf, type FileRow, type Result } from "../job/effect.ts";
+import {
+  asksServer,
+  type Effect,
+  type EffectKind,
+  type EffectOf,
+  type FileRow,
+  groupFiles,
+  type Result,
+} from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import type { Durability } from "../journal/journal.ts";
 import * as artifacts from "./artifact-effects.ts";
@@ -35,13 +43,14 @@ export interface EffectRow<K extends EffectKind> {
 export type EffectTable = { readonly [K in EffectKind]: EffectRow<K> };
 
 const plain = { pool: "control", needsIntent: false, inDoubt: "repeat", durability: "durable" } as const;
-const transfer = { ...plain, pool: "transfers", durability: "lossy" } as const;
+/** The files of a group take slots of the transfer pool one by one. */
+const group = { ...plain, pool: "groups", durability: "lossy" } as const;
 
 export const effectTable: EffectTable = {
   ClaimJob: { ...plain, needsIntent: true, inDoubt: "look", run: server.claimJob },
   ReadJob: { ...plain, run: server.readJob },
   ListInputs: { ...plain, run: artifacts.listJobInputs },
-  StageFile: { ...transfer, run: artifacts.stageJobFile },
+  StageFiles: { ...group, run: artifacts.stageJobFiles },
   WriteScript: { ...plain, run: runs.writeScript },
   Submit: { ...plain, pool: "submissions", needsIntent: true, inDoubt: "look", run: runs.submit },
   FindRun: { ...plain, pool: "lookups", run: runs.findRun },
@@ -49,7 +58,7 @@ export const effectTable: EffectTable = {
   CloseRun: { ...plain, run: runs.closeRun },
   SealFiles: { ...plain, pool: "transfers", run: artifacts.sealFiles },
   CreateArtifact: { ...plain, needsIntent: true, inDoubt: "leave", run: artifacts.createArtifact },
-  PutFile: { ...transfer, run: artifacts.putJobFile },
+  PutFiles: { ...group, run: artifacts.putJobFiles },
   // Its intent takes the lossy results of the files before it to disk: after the commit none can be put again.
   Commit: { ...plain, needsIntent: true, run: artifacts.commit },
   Report: { ...plain, run: server.report },
@@ -58,7 +67,7 @@ export const effectTable: EffectTable = {
 
 /** What the engine needs of the effects. */
 export interface Performer {
-  plan(job: Job, effect: Effect): { readonly pool: PoolName; readonly bytes?: number };
+  poolOf(effect: Effect): PoolName;
   needsIntent(effect: Effect): boolean;
   durability(effect: Effect, result: Result): Durability;
   /** When the lane may go on after this result; undefined: at once. */
@@ -69,13 +78,10 @@ export interface Performer {
 export function createPerformer(context: EffectContext, table: EffectTable = effectTable): Performer {
   const rowOf = (effect: Effect) => table[effect.kind] as EffectRow<EffectKind>;
   return {
-    plan(job, effect) {
-      const bytes =
-        effect.kind === "StageFile" || effect.kind === "PutFile" ? fileBytes(context, job, effect) : undefined;
-      return { pool: rowOf(effect).pool, ...(bytes === undefined ? {} : { bytes }) };
-    },
+    poolOf: (effect) => rowOf(effect).pool,
     needsIntent: (effect) => rowOf(effect).needsIntent,
-    durability: (effect, result) => (result.is === "ok" ? rowOf(effect).durability : "durable"),
+    durability: (effect, result) =>
+      result.is === "ok" && !isWholeGroup(result) ? rowOf(effect).durability : "durable",
     delayMs: (effect, result, failures) => delayMs(context, effect, result, failures),
     async run(job, effect, signal) {
       const row = rowOf(effect);
@@ -91,9 +97,9 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
   };
 }
 
-function fileBytes(context: EffectContext, job: Job, effect: EffectOf<"StageFile" | "PutFile">): number | undefined {
-  const role = effect.kind === "StageFile" ? "input" : effect.role;
-  return context.journal.file(job.id, role, effect.index)?.bytes;
+/** More may follow: lost with a second of lossy records, dozens of them would be moved again. */
+function isWholeGroup({ value }: Extract<Result, { is: "ok" }>): boolean {
+  return "files" in value && value.files === groupFiles;
 }
 
 function delayMs(context: EffectContext, effect: Effect, result: Result, failures: number): number | undefined {

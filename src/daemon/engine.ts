@@ -213,8 +213,8 @@ export class Engine {
     const isTaken = lane === "clean" ? this.#flights.of(job.id).length > 0 : this.#flights.get(job.id, lane);
     if (isTaken) return;
     this.#flights.take(job.id, lane, effect);
-    const { pool, bytes } = this.#parts.perform.plan(job, effect);
-    this.#parts.pools[pool].add({ ...(bytes === undefined ? {} : { bytes }), start: () => this.#begin(job.id, lane) });
+    const pool = this.#parts.pools[this.#parts.perform.poolOf(effect)];
+    pool.add({ jobId: job.id, start: () => this.#begin(job.id, lane) });
   }
 
   #begin(jobId: JobId, lane: Lane): Promise<void> | undefined {

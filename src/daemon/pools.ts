@@ -1,11 +1,12 @@
 /**
- * Pools bound what is in flight at once. A pool starts what waits first; since a job has at most one effect per lane in a
- * pool, its next file queues up behind everybody else's: jobs take turns. In the transfer pool one slot is kept from large
- * files, so that many small ones are never stuck behind a few that take hours.
+ * Pools bound what is in flight at once. Of what waits, the job that has the least in flight comes first, and of one job what
+ * has waited longest: jobs share the slots alike. In the transfer pool one slot is kept from large files, so that many small
+ * ones are never stuck behind a few that take hours.
  */
 import type { Clock } from "../clock.ts";
+import type { JobId } from "../job/run.ts";
 
-export const poolNames = ["control", "submissions", "scheduler", "lookups", "transfers", "removals"] as const;
+export const poolNames = ["control", "submissions", "scheduler", "lookups", "groups", "transfers", "removals"] as const;
 export type PoolName = (typeof poolNames)[number];
 
 export interface PoolLimits {
@@ -17,6 +18,7 @@ export interface PoolLimits {
 }
 
 export interface Task {
+  readonly jobId: JobId;
   /** What it moves, where that is known beforehand. */
   readonly bytes?: number;
   /** Starts the work; undefined: it is no longer wanted, and takes no slot. */
@@ -30,6 +32,7 @@ export class Pool {
   readonly #limits: PoolLimits;
   readonly #waiting: Task[] = [];
   #inFlight = 0;
+  readonly #inFlightOf = new Map<JobId, number>();
   #largeInFlight = 0;
   /** When the tasks of the last minute were started, monotonic milliseconds, oldest first. */
   #starts: number[] = [];
@@ -60,7 +63,7 @@ export class Pool {
 
   #fill(): void {
     while (!this.#closed && this.#inFlight < this.#limits.maxInFlight && this.#waiting.length > 0) {
-      const index = this.#waiting.findIndex((task) => this.#hasRoom(task));
+      const index = this.#nextIndex();
       if (index < 0 || this.#rateLimited()) return;
       const [task] = this.#waiting.splice(index, 1);
       if (task) this.#start(task);
@@ -72,9 +75,11 @@ export class Pool {
     // Taken before the start, which may add further tasks to this very pool.
     this.#inFlight += 1;
     this.#largeInFlight += large;
+    this.#count(task.jobId, 1);
     const free = () => {
       this.#inFlight -= 1;
       this.#largeInFlight -= large;
+      this.#count(task.jobId, -1);
     };
     const work = task.start();
     if (!work) {
@@ -87,6 +92,26 @@ export class Pool {
       free();
       this.#fill();
     });
+  }
+
+  /** -1: nothing that waits may start now. */
+  #nextIndex(): number {
+    let found = -1;
+    let least = Number.POSITIVE_INFINITY;
+    for (const [index, task] of this.#waiting.entries()) {
+      const inFlight = this.#inFlightOf.get(task.jobId) ?? 0;
+      if (inFlight >= least || !this.#hasRoom(task)) continue;
+      if (inFlight === 0) return index;
+      found = index;
+      least = inFlight;
+    }
+    return found;
+  }
+
+  #count(jobId: JobId, by: 1 | -1): void {
+    const inFlight = (this.#inFlightOf.get(jobId) ?? 0) + by;
+    if (inFlight === 0) this.#inFlightOf.delete(jobId);
+    else this.#inFlightOf.set(jobId, inFlight);
   }
 
   #hasRoom(task: Task): boolean {

@@ -8,7 +8,7 @@ import { duration } from "../job/run.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Fault } from "./faults.ts";
 
-const uploads: ReadonlySet<EffectKind> = new Set<EffectKind>(["CreateArtifact", "PutFile", "Commit"]);
+const uploads: ReadonlySet<EffectKind> = new Set<EffectKind>(["CreateArtifact", "PutFiles", "Commit"]);
 const leastTries = 10;
 
 /** Tries are counted anew with each file. */

@@ -134,7 +134,11 @@ function inputs(job: Job): Plan {
   if (job.inputs.stage === "unlisted") return { lane, effect: { kind: "ListInputs" }, why: "listing inputs" };
   if (job.inputs.stage !== "staging") return {};
   const { next, total } = job.inputs;
-  return { lane, effect: { kind: "StageFile", index: next }, why: `staging input file ${next + 1} of ${total}` };
+  return {
+    lane,
+    effect: { kind: "StageFiles", from: next },
+    why: `staging inputs: ${next} of ${total} files are here`,
+  };
 }
 
 function run(job: Job, health: Health, policy: Policy, now: number): Plan {
@@ -207,7 +211,7 @@ function nextUpload(upload: Upload, role: UploadRole): Effect | undefined {
   if (upload.stage === "waiting") return { kind: "SealFiles", role };
   if (upload.stage === "sealed") return { kind: "CreateArtifact", role };
   if (upload.stage !== "putting") return undefined;
-  return upload.next < upload.total ? { kind: "PutFile", role, index: upload.next } : { kind: "Commit", role };
+  return upload.next < upload.total ? { kind: "PutFiles", role, from: upload.next } : { kind: "Commit", role };
 }
 
 function report(job: Job, health: Health, policy: Policy, now: number): Plan {

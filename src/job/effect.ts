@@ -13,7 +13,8 @@ export type Effect =
   | { readonly kind: "ClaimJob" }
   | { readonly kind: "ReadJob" }
   | { readonly kind: "ListInputs" }
-  | { readonly kind: "StageFile"; readonly index: number }
+  /** A group of input files, the first of them this one. */
+  | { readonly kind: "StageFiles"; readonly from: number }
   | { readonly kind: "WriteScript"; readonly attempt: string }
   | { readonly kind: "Submit"; readonly ref: RunRef }
   | { readonly kind: "FindRun"; readonly ref: RunRef }
@@ -22,7 +23,7 @@ export type Effect =
   | { readonly kind: "CloseRun"; readonly ref: RunRef; readonly outcome: Outcome }
   | { readonly kind: "SealFiles"; readonly role: UploadRole }
   | { readonly kind: "CreateArtifact"; readonly role: UploadRole }
-  | { readonly kind: "PutFile"; readonly role: UploadRole; readonly index: number }
+  | { readonly kind: "PutFiles"; readonly role: UploadRole; readonly from: number }
   | { readonly kind: "Commit"; readonly role: UploadRole }
   | { readonly kind: "Report"; readonly report: Report }
   | { readonly kind: "RemoveDir" };
@@ -37,7 +38,7 @@ export function laneOf(effect: Effect): Lane {
     case "ReadJob":
       return "claim";
     case "ListInputs":
-    case "StageFile":
+    case "StageFiles":
       return "inputs";
     case "WriteScript":
     case "Submit":
@@ -47,7 +48,7 @@ export function laneOf(effect: Effect): Lane {
       return "run";
     case "SealFiles":
     case "CreateArtifact":
-    case "PutFile":
+    case "PutFiles":
     case "Commit":
       return effect.role === "log" ? "logs" : "outputs";
     case "Report":
@@ -59,13 +60,22 @@ export function laneOf(effect: Effect): Lane {
 
 /** EMX2 has to answer for these. */
 const askServer: ReadonlySet<EffectKind> = new Set<EffectKind>([
-  ...(["ClaimJob", "ReadJob", "ListInputs", "StageFile", "WriteScript"] as const),
-  ...(["CreateArtifact", "PutFile", "Commit", "Report"] as const),
+  ...(["ClaimJob", "ReadJob", "ListInputs", "StageFiles", "WriteScript"] as const),
+  ...(["CreateArtifact", "PutFiles", "Commit", "Report"] as const),
 ]);
 
 export function asksServer({ kind }: Effect): boolean {
   return askServer.has(kind);
 }
+
+/** Of a group of files, one after the other from its first: so many are where they are to be. At least one. */
+export interface MovedFiles {
+  readonly files: number;
+  readonly bytes: number;
+}
+
+/** Files of one group. What a crash leaves unknown, and is moved once more, is one group at most. */
+export const groupFiles = 100;
 
 /** What each kind of effect brings back when it went well. */
 export interface EffectValue {
@@ -74,7 +84,7 @@ export interface EffectValue {
   ReadJob: { readonly job: ServerJob | null };
   /** `heldBy`: the directory is another daemon's, and so is the claim. */
   ListInputs: { readonly total: number; readonly bytes: number } | { readonly heldBy: string };
-  StageFile: { readonly bytes: number };
+  StageFiles: MovedFiles;
   WriteScript: {
     readonly parametersHash: string;
     readonly ref: RunRef;
@@ -96,7 +106,7 @@ export interface EffectValue {
   SealFiles: { readonly total: number; readonly bytes: number; readonly sha256: string; readonly leftOut?: LeftOut };
   /** `committed`: it has been before, with this very content. */
   CreateArtifact: { readonly artifactId: string; readonly committed?: true };
-  PutFile: { readonly bytes: number };
+  PutFiles: MovedFiles;
   Commit: Record<never, never>;
   /** `lost`: EMX2 was restored from a backup and does not know the artifacts any more that the report names. */
   Report: { readonly lost?: true };

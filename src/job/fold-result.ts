@@ -3,7 +3,15 @@
  * lane's next date; whatever may have happened becomes a doubt that `decide.ts` resolves by looking.
  */
 import { longestBetweenAnswersMs } from "./deadline.ts";
-import { type EffectKind, type EffectOf, type JobEvent, laneOf, type Result, type UploadRole } from "./effect.ts";
+import {
+  type EffectKind,
+  type EffectOf,
+  type JobEvent,
+  laneOf,
+  type MovedFiles,
+  type Result,
+  type UploadRole,
+} from "./effect.ts";
 import { claimed, seenAtServer, taken } from "./fold-server.ts";
 import type { Job, Report, Run, Said, Upload } from "./job.ts";
 import { isTerminal } from "./status.ts";
@@ -65,18 +73,19 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     const { total, bytes } = result.value;
     return {
       ...job,
-      inputs: total === 0 ? { stage: "ready", total, bytes } : { stage: "staging", total, bytes, next: 0 },
+      inputs:
+        total === 0 ? { stage: "ready", total, bytes } : { stage: "staging", total, bytes, next: 0, movedBytes: 0 },
     };
   },
 
-  StageFile(job, effect, result) {
+  StageFiles(job, effect, result) {
     const { inputs } = job;
-    if (inputs.stage !== "staging" || inputs.next !== effect.index) return job;
+    if (inputs.stage !== "staging" || inputs.next !== effect.from) return job;
     if (result.is === "refused") return { ...job, inputs: { stage: "failed", detail: result.cause } };
     if (result.is !== "ok") return job;
-    const next = inputs.next + 1;
     const { total, bytes } = inputs;
-    return { ...job, inputs: next === total ? { stage: "ready", total, bytes } : { ...inputs, next } };
+    const moved = movedOnBy(inputs, result.value);
+    return { ...job, inputs: moved.next === total ? { stage: "ready", total, bytes } : { ...inputs, ...moved } };
   },
 
   WriteScript(job, _effect, result) {
@@ -142,15 +151,15 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
       if (result.is !== "ok") return undefined;
       const { artifactId, committed } = result.value;
       if (committed) return { stage: "committed", artifactId, sha256: sealed.sha256, bytes: sealed.bytes };
-      return { stage: "putting", artifactId, next: 0, ...sealed };
+      return { stage: "putting", artifactId, next: 0, movedBytes: 0, ...sealed };
     });
   },
 
-  PutFile(job, effect, result) {
+  PutFiles(job, effect, result) {
     return upload(job, effect.role, "putting", (putting) => {
-      if (putting.next !== effect.index) return undefined;
+      if (putting.next !== effect.from) return undefined;
       if (result.is === "refused") return refusedUpload(putting, result);
-      return result.is === "ok" ? { ...putting, next: putting.next + 1 } : undefined;
+      return result.is === "ok" ? { ...putting, ...movedOnBy(putting, result.value) } : undefined;
     });
   },
 
@@ -184,6 +193,10 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
 
   RemoveDir: (job, _effect, result) => (result.is === "ok" ? { ...job, cleaned: true } : job),
 };
+
+function movedOnBy(at: { readonly next: number; readonly movedBytes: number }, { files, bytes }: MovedFiles) {
+  return { next: at.next + files, movedBytes: at.movedBytes + bytes };
+}
 
 /** EMX2 had lost the claim of a job that goes on here. */
 function claimedAgain(job: Job, result: Result<"ClaimJob">): Job {

@@ -129,8 +129,14 @@ export type Claim =
 
 export type Inputs =
   | { readonly stage: "unlisted" }
-  /** Files `next` to `total - 1` of the job's input file rows are still to be fetched. */
-  | { readonly stage: "staging"; readonly total: number; readonly next: number; readonly bytes: number }
+  /** Files `next` to `total - 1` of the job's input file rows are still to be fetched; those before have `movedBytes`. */
+  | {
+      readonly stage: "staging";
+      readonly total: number;
+      readonly next: number;
+      readonly bytes: number;
+      readonly movedBytes: number;
+    }
   | { readonly stage: "ready"; readonly total: number; readonly bytes: number }
   | { readonly stage: "failed"; readonly detail: string };
 
@@ -199,6 +205,8 @@ export type Upload =
       readonly total: number;
       readonly next: number;
       readonly bytes: number;
+      /** Of the files before `next`. */
+      readonly movedBytes: number;
       readonly sha256: string;
       readonly anew?: true;
     }

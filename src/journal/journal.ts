@@ -102,14 +102,10 @@ export class Journal {
     this.#flushSoon();
   }
 
-  file(jobId: JobId, role: FileRole, index: number): FileRow | null {
+  /** At most `maxFiles` of them, the first with the index `from`. */
+  files(jobId: JobId, role: FileRole, from: number, maxFiles: number): FileRow[] {
     this.#flushFiles();
-    return this.#guarded(() => this.#tables.file(jobId, role, index));
-  }
-
-  files(jobId: JobId, role: FileRole): FileRow[] {
-    this.#flushFiles();
-    return this.#guarded(() => this.#tables.files(jobId, role));
+    return this.#guarded(() => this.#tables.files(jobId, role, from, maxFiles));
   }
 
   history(jobId: JobId): { at: number; event: JobEvent }[] {

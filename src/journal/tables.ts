@@ -39,13 +39,8 @@ export class Tables {
       .map(({ id, job, intent }) => ({ jobId: job, effectId: id, effect: JSON.parse(intent) as Effect }));
   }
 
-  file(jobId: JobId, role: FileRole, index: number): FileRow | null {
-    const row = this.#sql.file.get(jobId, role, index);
-    return row && fileRow(row);
-  }
-
-  files(jobId: JobId, role: FileRole): FileRow[] {
-    return this.#sql.files.all(jobId, role).map(fileRow);
+  files(jobId: JobId, role: FileRole, from: number, maxFiles: number): FileRow[] {
+    return this.#sql.files.all(jobId, role, from, maxFiles).map(fileRow);
   }
 
   history(jobId: JobId): { at: number; event: JobEvent }[] {
@@ -115,11 +110,8 @@ function prepare(database: Database) {
     inDoubt: database.prepare<{ id: string; job: JobId; intent: string }, []>(
       "SELECT id, job, intent FROM effect WHERE result IS NULL ORDER BY rowid",
     ),
-    file: database.prepare<FileColumns, [string, string, number]>(
-      `SELECT ${fileColumns} FROM file WHERE job = ? AND role = ? AND idx = ?`,
-    ),
-    files: database.prepare<FileColumns, [string, string]>(
-      `SELECT ${fileColumns} FROM file WHERE job = ? AND role = ? ORDER BY idx`,
+    files: database.prepare<FileColumns, [string, string, number, number]>(
+      `SELECT ${fileColumns} FROM file WHERE job = ? AND role = ? AND idx >= ? ORDER BY idx LIMIT ?`,
     ),
     history: database.prepare<{ at: number; json: string }, [string]>(
       "SELECT at, json FROM event WHERE job = ? ORDER BY id",
@@ -144,7 +136,7 @@ function fileRow(row: FileColumns): FileRow {
 /** What the schema's index for looking back leaves out is a kind of its own. */
 function kindOf(event: JobEvent): string {
   if (event.kind !== "Ended" || event.result.is !== "ok") return event.kind;
-  return event.effect.kind === "StageFile" || event.effect.kind === "PutFile" ? "FileDone" : event.kind;
+  return event.effect.kind === "StageFiles" || event.effect.kind === "PutFiles" ? "FileDone" : event.kind;
 }
 
 /** Parameters are the submitter's data, and stay out: `{}` stands for them. */

@@ -103,7 +103,7 @@ const phrases: Phrases = {
       ? "it has no inputs"
       : `${counted(value.total, "input file")} to stage, ${size(value.bytes)}`;
   },
-  StageFile: () => undefined,
+  StageFiles: () => undefined,
   WriteScript: () => "inputs are here, batch script written",
   Submit: ({ schedulerId }) => `submitted as ${schedulerId}`,
   FindRun: ({ schedulerId }) =>
@@ -113,7 +113,7 @@ const phrases: Phrases = {
   SealFiles: ({ total, bytes }, { role }) =>
     total === 0 ? `there are no ${role} files` : `${counted(total, `${role} file`)} hashed, ${size(bytes)}`,
   CreateArtifact: ({ artifactId }, { role }) => `${uploads[role]} go to artifact ${artifactId}`,
-  PutFile: () => undefined,
+  PutFiles: () => undefined,
   Commit: (_, { role }) => `${uploads[role]} COMMITTED`,
   Report: ({ lost }, { report }) =>
     lost

@@ -30,7 +30,7 @@ export const situations: Situations = {
   ClaimJob: [{ end: "completed", isDone: (stage, id) => stage.job(id).status === "CLAIMED" }],
   ReadJob: [{ name: "after a lost claim", ahead: ["ClaimJob:after"], end: "completed" }],
   ListInputs: [{ end: "completed", isDone: (stage, id) => existsSync(join(stage.jobsDir, id, ".emx2", "owner")) }],
-  StageFile: [{ end: "completed", isDone: (stage, id) => filesIn(join(stage.jobsDir, id, "input")) > 0 }],
+  StageFiles: [{ end: "completed", isDone: (stage, id) => filesIn(join(stage.jobsDir, id, "input")) > 0 }],
   WriteScript: [{ end: "completed", isDone: (stage, id) => existsSync(join(stage.jobsDir, id, ".emx2", "job.sh")) }],
   Submit: [{ end: "completed", isDone: (stage) => inSlurm(stage, "1.job") }],
   FindRun: [
@@ -70,7 +70,7 @@ export const situations: Situations = {
     { detail: "log", end: "completed", isDone: (stage, id) => artifactsNamed(stage, "log", id) > 0 },
     { detail: "output", end: "completed", isDone: (stage, id) => artifactsNamed(stage, "output", id) > 0 },
   ],
-  PutFile: [
+  PutFiles: [
     { detail: "log", end: "completed", isDone: (stage, id) => holdsFiles(stage, "log", id) },
     { detail: "output", end: "completed", isDone: (stage, id) => holdsFiles(stage, "output", id) },
   ],

@@ -6,7 +6,8 @@ import { createVirtualClock } from "../../simulation/virtual-clock.ts";
 function workshop() {
   const started: string[] = [];
   const ends = new Map<string, () => void>();
-  const task = (name: string, bytes?: number): Task => ({
+  const task = (name: string, bytes?: number, jobId = name): Task => ({
+    jobId,
     ...(bytes === undefined ? {} : { bytes }),
     start() {
       started.push(name);
@@ -47,11 +48,31 @@ describe("Pool", () => {
         await clock.sleep(10);
         addFile(job, file + 1);
       };
-      pool.add({ start: work });
+      pool.add({ jobId: job, start: work });
     };
     for (const job of ["a", "b", "c"]) addFile(job, 1);
     await clock.advance(1_000);
     expect(order).toEqual(["a1", "b1", "c1", "a2", "b2", "c2", "a3", "b3", "c3"]);
+  });
+
+  test("a job whose many files wait has no more slots than one that comes later", async () => {
+    const clock = createVirtualClock({ seed: 1 });
+    const pool = new Pool(clock, { maxInFlight: 2 });
+    const { started, task, end } = workshop();
+    for (const name of ["a1", "a2", "a3", "a4"]) pool.add(task(name, 1, "a"));
+    for (const name of ["b1", "b2"]) pool.add(task(name, 1, "b"));
+    end("a1");
+    await clock.settle();
+    expect(started).toEqual(["a1", "a2", "b1"]);
+    end("a2");
+    await clock.settle();
+    expect(started).toEqual(["a1", "a2", "b1", "a3"]);
+    end("a3");
+    await clock.settle();
+    expect(started).toEqual(["a1", "a2", "b1", "a3", "a4"]);
+    end("b1");
+    await clock.settle();
+    expect(started.at(-1)).toBe("b2");
   });
 
   test("keeps one slot from large tasks, and lets small ones pass them", () => {
@@ -89,6 +110,7 @@ describe("Pool", () => {
     const startedAt: number[] = [];
     const add = () =>
       pool.add({
+        jobId: "a",
         start() {
           startedAt.push(clock.mono());
           return Promise.resolve();
@@ -104,8 +126,8 @@ describe("Pool", () => {
   test("what is no longer wanted takes neither a slot nor a share of the minute", () => {
     const pool = new Pool(createVirtualClock({ seed: 1 }), { maxInFlight: 1, maxPerMinute: 1 });
     const { started, task } = workshop();
-    pool.add({ start: () => undefined });
-    pool.add({ start: () => undefined });
+    pool.add({ jobId: "a", start: () => undefined });
+    pool.add({ jobId: "a", start: () => undefined });
     expect(pool.inFlight).toBe(0);
     pool.add(task("a"));
     expect(started).toEqual(["a"]);
@@ -115,6 +137,7 @@ describe("Pool", () => {
     const pool = new Pool(createVirtualClock({ seed: 1 }), { maxInFlight: 1 });
     const { started, task } = workshop();
     pool.add({
+      jobId: "a",
       start() {
         pool.add(task("replacement"));
         return undefined;

@@ -24,7 +24,7 @@ test.each([
   ["often, in a short time", failing(1, 50), "retry"],
   ["often, for as long as the operator has said", failing(73, 50), "refused"],
 ] as const)("a file that EMX2 fails to take %s", (_, wait, is) => {
-  const put = { kind: "PutFile", role: "output", index: 0 } as const;
+  const put = { kind: "PutFiles", role: "output", from: 0 } as const;
   expect(after(wait, 72 * hourMs, put).is).toBe(is);
   expect(after(wait, null, put)).toEqual(fault);
   expect(after(wait, 72 * hourMs, { kind: "FindRun", ref })).toEqual(fault);

@@ -59,7 +59,7 @@ const success: fc.Arbitrary<story.Step> = fc.oneof(
   fc
     .nat({ max: 2 })
     .map((total) => story.ended({ kind: "ListInputs" }, story.ok<"ListInputs">({ total, bytes: total }))),
-  index.map((at) => story.ended({ kind: "StageFile", index: at }, story.ok<"StageFile">({ bytes: 1 }))),
+  index.map((at) => story.ended({ kind: "StageFiles", from: at }, story.ok<"StageFiles">({ files: 1, bytes: 1 }))),
   fc
     .constantFrom("7", "8", null)
     .map((schedulerId) => ({ schedulerId, askedAt: story.startAt }))
@@ -68,7 +68,9 @@ const success: fc.Arbitrary<story.Step> = fc.oneof(
   role.map((of) => story.uploaded(of)).chain((steps) => fc.constantFrom<story.Step>(...steps)),
   role.map(story.noFiles),
   index.chain((at) =>
-    role.map((of) => story.ended({ kind: "PutFile", role: of, index: at }, story.ok<"PutFile">({ bytes: 1 }))),
+    role.map((of) =>
+      story.ended({ kind: "PutFiles", role: of, from: at }, story.ok<"PutFiles">({ files: 1, bytes: 1 })),
+    ),
   ),
   fc.constant(answering({ is: "ok", value: {} })),
 );
@@ -77,13 +79,13 @@ const setback: fc.Arbitrary<story.Step> = fc.oneof(
   failure.map((result) => story.ended({ kind: "ClaimJob" }, result)),
   failure.map((result) => story.ended({ kind: "ReadJob" }, result)),
   failure.map((result) => story.ended({ kind: "ListInputs" }, result)),
-  index.chain((at) => failure.map((result) => story.ended({ kind: "StageFile", index: at }, result))),
+  index.chain((at) => failure.map((result) => story.ended({ kind: "StageFiles", from: at }, result))),
   failure.map((result) => story.ended({ kind: "WriteScript", attempt: "a1" }, result)),
   failure.map((result) => story.ended({ kind: "Submit", ref: story.ref }, result)),
   failure.map((result) => story.ended({ kind: "CancelRun", ref: story.tracked }, result)),
   role.chain((of) => failure.map((result) => story.ended({ kind: "SealFiles", role: of }, result))),
   role.chain((of) => failure.map((result) => story.ended({ kind: "CreateArtifact", role: of }, result))),
-  role.chain((of) => failure.map((result) => story.ended({ kind: "PutFile", role: of, index: 0 }, result))),
+  role.chain((of) => failure.map((result) => story.ended({ kind: "PutFiles", role: of, from: 0 }, result))),
   role.chain((of) => failure.map((result) => story.ended({ kind: "Commit", role: of }, result))),
   failure.map(answering),
 );

@@ -66,7 +66,7 @@ describe("decide", () => {
     ["being claimed", [offered, began({ kind: "ClaimJob" })], ""],
     ["claimed in doubt", [offered, began({ kind: "ClaimJob" }), ended({ kind: "ClaimJob" }, doubt)], "ReadJob"],
     ["ours", [offered, ...claimedOk], "ListInputs"],
-    ["with inputs to fetch", [offered, ...claimedOk, ...staged.slice(0, 1)], "StageFile"],
+    ["with inputs to fetch", [offered, ...claimedOk, ...staged.slice(0, 1)], "StageFiles"],
     ["with all inputs there", [offered, ...claimedOk, ...staged], "WriteScript"],
     ["written", [offered, ...claimedOk, ...staged, written], "Submit"],
     ["being submitted", [offered, ...claimedOk, ...staged, written, submitting], ""],
@@ -82,7 +82,7 @@ describe("decide", () => {
     ],
     ["closed as a run", toEnd, "SealFiles log"],
     ["with logs sealed", [...toEnd, ...uploaded("log").slice(0, 1)], "CreateArtifact log"],
-    ["with a log artifact", [...toEnd, ...putting], "PutFile log"],
+    ["with a log artifact", [...toEnd, ...putting], "PutFiles log"],
     ["with logs put", [...toEnd, ...uploaded("log").slice(0, 3)], "Commit log"],
     ["with logs committed", [...toEnd, ...uploaded("log")], "SealFiles output"],
     ["without logs", [...toEnd, noFiles("log")], "SealFiles output"],
@@ -351,7 +351,9 @@ function wellDone(job: Job, effect: Decision["start"][number], at: number): Para
     FindRun: { schedulerId: null, askedAt: at },
     CloseRun: { stderrTail: [] },
     SealFiles: { total: 1, bytes: 1, sha256: "cd" },
+    StageFiles: { files: 1, bytes: 1 },
     CreateArtifact: { artifactId: "new" },
+    PutFiles: { files: 1, bytes: 1 },
   };
   const value = values[effect.kind] ?? {};
   return { kind: "Ended", at, effect, result: { is: "ok", value } } as Parameters<typeof fold>[1];

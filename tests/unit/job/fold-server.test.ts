@@ -94,9 +94,9 @@ test("artifacts that EMX2 has forgotten once they were committed are uploaded ag
   expect(statuses(story.play(uploaded, job))).toEqual(["COMPLETED"]);
 });
 
-test.each(["PutFile", "Commit"] as const)("an artifact that EMX2 has forgotten at %s is made again, once", (kind) => {
+test.each(["PutFiles", "Commit"] as const)("an artifact that EMX2 has forgotten at %s is made again, once", (kind) => {
   const [seal, create, put] = story.uploaded("output");
-  const effect = kind === "Commit" ? { kind, role: "output" as const } : { kind, role: "output" as const, index: 0 };
+  const effect = kind === "Commit" ? { kind, role: "output" as const } : { kind, role: "output" as const, from: 0 };
   const steps = [create, ...(kind === "Commit" ? [put] : []), ended(effect, refused("404 Not Found", 404))];
   const begun = [...started, story.closedRun(story.succeeded), ...story.uploaded("log"), seal];
   const play = (all: readonly (story.Step | undefined)[]) => story.play(all.filter((step) => step !== undefined));

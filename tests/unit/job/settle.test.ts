@@ -130,7 +130,7 @@ describe("a failure", () => {
   });
 
   test("of an input's hash ends the job before anything is submitted, in the protocol's word", () => {
-    const mismatch = ended({ kind: "StageFile", index: 0 }, refused("input_hash_mismatch: in-1/a.txt"));
+    const mismatch = ended({ kind: "StageFiles", from: 0 }, refused("input_hash_mismatch: in-1/a.txt"));
     const job = play([offered, ...claimedOk, staged[0] as Step, mismatch]);
     expect(job.outbox).toMatchObject([{ status: "FAILED" }]);
     expect(job.outbox[0]?.detail).toStartWith("input_hash_mismatch: in-1/a.txt; ");
@@ -150,7 +150,7 @@ describe("a failure", () => {
   const refusals: [string, (Step | undefined)[]][] = [
     ["sealed", [ended({ kind: "SealFiles", role: "output" }, refused("a name that EMX2 can not take"))]],
     ["created", [uploaded("output")[0], ended({ kind: "CreateArtifact", role: "output" }, refused("too large"))]],
-    ["put", [...uploaded("output").slice(0, 2), ended({ kind: "PutFile", role: "output", index: 0 }, refused("413"))]],
+    ["put", [...uploaded("output").slice(0, 2), ended({ kind: "PutFiles", role: "output", from: 0 }, refused("413"))]],
     [
       "committed",
       [...uploaded("output").slice(0, 3), ended({ kind: "Commit", role: "output" }, refused("Hash Mismatch"))],

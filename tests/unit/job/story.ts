@@ -113,7 +113,7 @@ export const claimedOk: JobEvent[] = [
 ];
 export const staged: JobEvent[] = [
   ended({ kind: "ListInputs" }, ok<"ListInputs">({ total: 1, bytes: 9 })),
-  ended({ kind: "StageFile", index: 0 }, ok<"StageFile">({ bytes: 9 })),
+  ended({ kind: "StageFiles", from: 0 }, ok<"StageFiles">({ files: 1, bytes: 9 })),
 ];
 export const written: JobEvent = ended(
   { kind: "WriteScript", attempt: "a1" },
@@ -140,7 +140,7 @@ export function uploaded(role: "output" | "log"): JobEvent[] {
   return [
     ended({ kind: "SealFiles", role }, ok<"SealFiles">({ total: 1, bytes: 5, sha256: "cd" })),
     ended({ kind: "CreateArtifact", role }, ok<"CreateArtifact">({ artifactId: `${role}-artifact` })),
-    ended({ kind: "PutFile", role, index: 0 }, ok<"PutFile">({ bytes: 5 })),
+    ended({ kind: "PutFiles", role, from: 0 }, ok<"PutFiles">({ files: 1, bytes: 5 })),
     ended({ kind: "Commit", role }, ok<"Commit">({})),
   ];
 }

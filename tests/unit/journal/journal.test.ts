@@ -146,14 +146,15 @@ describe("file rows", () => {
     { role: "log", index: 0, directory: ".emx2", path: "l", bytes: 7, mtimeMs: 1_700_000_000_123.456 },
   ];
 
-  test("come back as they went in, one by one and all together, even while their record waits", () => {
+  test("come back as they went in, in parts and all together, even while their record waits", () => {
     const { journal } = inMemory();
     journal.record({ ...filePut("job-1", 1), files: rows }, "lossy");
-    expect(journal.file("job-1", "input", 1)).toEqual(rows[1] ?? null);
-    expect(journal.files("job-1", "input")).toEqual(rows.slice(0, 2));
-    expect(journal.files("job-1", "log")).toEqual(rows.slice(2));
-    expect(journal.file("job-1", "input", 2)).toBeNull();
-    expect(journal.file("job-2", "input", 0)).toBeNull();
+    expect(journal.files("job-1", "input", 1, 9)).toEqual(rows.slice(1, 2));
+    expect(journal.files("job-1", "input", 0, 1)).toEqual(rows.slice(0, 1));
+    expect(journal.files("job-1", "input", 0, 9)).toEqual(rows.slice(0, 2));
+    expect(journal.files("job-1", "log", 0, 9)).toEqual(rows.slice(2));
+    expect(journal.files("job-1", "input", 2, 9)).toEqual([]);
+    expect(journal.files("job-2", "input", 0, 9)).toEqual([]);
   });
 
   test("replace the job's rows of the same role and no others", () => {
@@ -162,9 +163,9 @@ describe("file rows", () => {
     journal.record({ ...filePut("job-2", 1), files: rows }, "durable");
     const listedAgain: FileRow = { role: "input", index: 0, directory: "input/b", path: "z", bytes: 1 };
     journal.record({ ...filePut("job-1", 2), files: [listedAgain] }, "durable");
-    expect(journal.files("job-1", "input")).toEqual([listedAgain]);
-    expect(journal.files("job-1", "log")).toEqual(rows.slice(2));
-    expect(journal.files("job-2", "input")).toEqual(rows.slice(0, 2));
+    expect(journal.files("job-1", "input", 0, 9)).toEqual([listedAgain]);
+    expect(journal.files("job-1", "log", 0, 9)).toEqual(rows.slice(2));
+    expect(journal.files("job-2", "input", 0, 9)).toEqual(rows.slice(0, 2));
   });
 });
 
@@ -176,7 +177,7 @@ describe("forgetting", () => {
     journal.record(filePut("job-2", 6), "lossy");
     journal.forget("job-1");
     expect(journal.load()).toEqual({ jobs: [jobOf("job-2", 6)], inDoubt: [] });
-    expect(journal.files("job-1", "output")).toEqual([]);
+    expect(journal.files("job-1", "output", 0, 9)).toEqual([]);
     expect(journal.history("job-1").map(({ at }) => at)).toEqual([1, 5]);
     journal.prune(6);
     expect(journal.history("job-1")).toEqual([]);

@@ -38,8 +38,8 @@ export function refOf(jobId: string): RunRef {
 
 /** A file of the job has been put; `at` numbers the record. */
 export function filePut(jobId: string, at: number): Recorded {
-  const effect = { kind: "PutFile", role: "output", index: at } as const;
-  const event: JobEvent = { kind: "Ended", at, effect, result: { is: "ok", value: { bytes: 10 } } };
+  const effect = { kind: "PutFiles", role: "output", from: at } as const;
+  const event: JobEvent = { kind: "Ended", at, effect, result: { is: "ok", value: { files: 1, bytes: 10 } } };
   return { event, job: jobOf(jobId, at) };
 }
 

@@ -110,7 +110,7 @@ describe("a full disk", () => {
     database.run("PRAGMA max_page_count = 100000");
     journal.record(filePut("job-1", 4), "durable");
     expect(journal.history("job-1").map(({ at }) => at)).toEqual([1, 2, 4]);
-    expect(journal.files("job-1", "output")).toEqual([]);
+    expect(journal.files("job-1", "output", 0, 9)).toEqual([]);
     journal.close();
   });
 

@@ -131,7 +131,7 @@ test("files that were transferred well, however many, push nothing out of the hi
       .map(({ at }) => at),
   ).toEqual([1, 1_001]);
   expect(statSync(path).size).toBeLessThan(100_000);
-  expect(journal.files("job-1", "output")).toHaveLength(5_000);
+  expect(journal.files("job-1", "output", 0, 10_000)).toHaveLength(5_000);
   expect(journal.history("job-1")).toHaveLength(1_001);
 });
 
@@ -156,7 +156,7 @@ test("what the daemon tells beside the journal comes along, and is in the snapsh
     emx2: { url: "http://127.0.0.1", reachable: false },
     schedulers: [],
     held: [],
-    jobs: { "job-1": { why: "staging", doing: ["StageFile"] } },
+    jobs: { "job-1": { why: "staging", doing: ["StageFiles"] } },
   };
   await publishSnapshot(journal, path, clock, overview);
   expect(readSnapshot(path)?.overview).toEqual(overview);

@@ -91,7 +91,7 @@ test("retries carry their cause, doubts how they were resolved; what is said aga
       ended(find, ok<"FindRun">({ schedulerId: null, askedAt: 0 })),
       ended(find, ok<"FindRun">({ schedulerId: null, askedAt: 0 })),
       ended(find, ok<"FindRun">({ schedulerId: "9", askedAt: 0 })),
-      ended({ kind: "StageFile", index: 0 }, retry),
+      ended({ kind: "StageFiles", from: 0 }, retry),
       ended({ kind: "Commit", role: "output" }, refused("hash differs", 422)),
     ]),
   ).map(({ text }) => text);
@@ -99,7 +99,7 @@ test("retries carry their cause, doubts how they were resolved; what is said aga
     "submitting was left without an answer: no answer",
     `the lost submission is not there (yet) (3 times, last ${localSecond(3_000)})`,
     "the lost submission was found: 9",
-    "staging an input did not go through and is tried again: not now",
+    "staging inputs did not go through and is tried again: not now",
     "committing an artifact was refused: hash differs",
   ]);
 });

@@ -27,7 +27,7 @@ import {
 } from "../job/story.ts";
 
 const listed = ended({ kind: "ListInputs" }, ok<"ListInputs">({ total: 12, bytes: 90 }));
-const oneStaged = ended({ kind: "StageFile", index: 0 }, ok<"StageFile">({ bytes: 9 }));
+const oneStaged = ended({ kind: "StageFiles", from: 0 }, ok<"StageFiles">({ files: 1, bytes: 9 }));
 const cancelAsked: Step = { kind: "CancelAsked", at: 0, by: "the operator" };
 const toUploads = [...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(succeeded)];
 const toOutputs = [...toUploads, ...uploaded("log"), ...uploaded("output").slice(0, 2)];

@@ -213,7 +213,7 @@ describe("who can act", () => {
   const stuck = play([...toTracked, observed(row("PENDING", { reason: "PartitionTimeLimit" }))]);
   const held = play([...toTracked, observed(row("PENDING", { reason: "JobHeldUser" }))]);
   const suspended = play([...toTracked, observed(row("SUSPENDED"), leased)]);
-  const tired = play([...toTracked.slice(0, 4), ended({ kind: "StageFile", index: 0 }, retry, 1)]);
+  const tired = play([...toTracked.slice(0, 4), ended({ kind: "StageFiles", from: 0 }, retry, 1)]);
   const free = { ...overview, held: [] };
   const cases: readonly (readonly [string, Job, Overview, RegExp])[] = [
     ["nobody need on one that runs", running, free, /^nobody need: it goes on by itself$/],
