@@ -6,12 +6,14 @@ import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import { sourcesFile } from "../artifacts/sources-file.ts";
 import { listInputs, stageFile } from "../artifacts/stage.ts";
 import { artifactFor, placeInPlace, putFile, registeredContent, registerFile } from "../artifacts/upload.ts";
+import type { Call } from "../emx2/client.ts";
 import { type EffectOf, type FileRow, groupFiles, laneOf, type UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
+import type { Movement } from "../journal/overview.ts";
 import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
-import { moveGroup } from "./file-group.ts";
+import { type MoveEnd, moveGroup } from "./file-group.ts";
 import { keepMade, madeBefore } from "./made-before.ts";
 import { callFor } from "./server-effects.ts";
 
@@ -49,11 +51,12 @@ export async function stageJobFiles(
   context: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"StageFiles">> {
-  const rows = context.journal.files(job.id, "input", effect.from, groupFiles);
-  const result = await moveGroup(job.id, rows, context.slots, signal, (row) =>
+  const { client, files, journal } = context;
+  const rows = journal.files(job.id, "input", effect.from, groupFiles);
+  const result = await move(job, "inputs", rows, context, signal, (row, call) =>
     row.directory.startsWith("/")
-      ? verifyPosixFile(context.files, row, rootsFor(job, row, context), signal)
-      : stageFile(context.client, context.files, job.dir, row, callFor(job, signal)),
+      ? verifyPosixFile(files, row, rootsFor(job, row, context), signal)
+      : stageFile(client, files, job.dir, row, call),
   );
   return { result };
 }
@@ -115,17 +118,45 @@ export async function putJobFiles(
   context: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"PutFiles">> {
-  const { client, files, journal, slots } = context;
+  const { client, files, journal } = context;
   const rows = journal.files(job.id, effect.role, effect.from, groupFiles);
   const { artifactId } = putting(job, effect.role);
   const inPlace = placeInPlace(job, effect.role) !== null;
-  const result = await moveGroup(job.id, rows, slots, signal, async (row) => {
-    const call = callFor(job, signal);
-    if (inPlace) await registerFile(client, row, artifactId, call);
-    else await putFile(client, files, placeOf(job), row, artifactId, call);
-    return { is: "ok" };
-  });
+  const result = await move(
+    job,
+    effect.role === "log" ? "logs" : "outputs",
+    rows,
+    context,
+    signal,
+    async (row, call) => {
+      if (inPlace) await registerFile(client, row, artifactId, call);
+      else await putFile(client, files, placeOf(job), row, artifactId, call);
+      return { is: "ok" };
+    },
+  );
   return { result };
+}
+
+/** Moves a group, and lets be seen how far it has got. */
+async function move(
+  job: Job,
+  lane: Movement["lane"],
+  rows: readonly FileRow[],
+  { slots, movements }: EffectContext,
+  signal: AbortSignal,
+  moveOne: (row: FileRow, call: Call) => Promise<MoveEnd>,
+): ReturnType<typeof moveGroup> {
+  const moving = movements.begin(job, lane);
+  try {
+    return await moveGroup(job.id, rows, slots, signal, async (row) => {
+      const onBytes = (passed: number) => moving.bytes(row, passed);
+      const end = await moveOne(row, { ...callFor(job, signal), onBytes });
+      if (end.is === "ok") moving.arrived(row);
+      return end;
+    });
+  } finally {
+    moving.end();
+  }
 }
 
 export async function commit(

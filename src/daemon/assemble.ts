@@ -25,6 +25,7 @@ import { createHolds, type Holds } from "./holds.ts";
 import { createLeftovers } from "./leftovers.ts";
 import type { Loop } from "./loop.ts";
 import { createLoss } from "./loss.ts";
+import { createMovementNews, Movements } from "./movements.ts";
 import { Pool } from "./pools.ts";
 import { createSchedulerPoll } from "./scheduler-poll.ts";
 import { createServerPoll, type ServerPoll } from "./server-poll.ts";
@@ -85,6 +86,8 @@ export interface Assembly {
   readonly serverPoll: ServerPoll;
   readonly schedulerPoll: Loop;
   readonly heartbeat: Loop;
+  readonly movements: Movements;
+  readonly movementNews: Loop;
 }
 
 /** Requests in flight: these, the polls' and the heartbeat's stay well below fetch's cap of 256 for the whole process. */
@@ -120,6 +123,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
   });
   const busy = createBusy(clock);
   const maxTransfers = Math.min(settings.maxConcurrentTransfers, maxTransfersInFlight);
+  const movements = new Movements();
   const transfers = new Pool(clock, { maxInFlight: maxTransfers, largeBytes: largeFileBytes });
   const reach = createServerReach({ clock, log, onRevival: () => engine.reconsider(), onNews: settings.onNews });
   const context: EffectContext = {
@@ -137,6 +141,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     uploadRetryMs: settings.uploadRetryMs,
     delays,
     profileOf: (key) => byKey.get(key),
+    movements,
     slots: { pool: transfers, perJob: maxTransfers },
     holds,
     busy,
@@ -167,7 +172,15 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
     ...(settings.onChange ? { onChange: settings.onChange } : {}),
   });
-  const assembly = { engine, holds, reach, ...loops({ ...seams, clock }, settings, { engine, holds, reach }) };
+  const movementNews = createMovementNews({ clock, log, engine, movements, onNews: settings.onNews });
+  const assembly = {
+    engine,
+    holds,
+    reach,
+    movements,
+    movementNews,
+    ...loops({ ...seams, clock }, settings, { engine, holds, reach }),
+  };
   return assembly;
 }
 
@@ -197,7 +210,7 @@ function loops(
   seams: Seams,
   settings: Settings,
   { engine, holds, reach }: { readonly engine: Engine; readonly holds: Holds; readonly reach: ServerReach },
-): Omit<Assembly, "engine" | "holds" | "reach"> {
+): Omit<Assembly, "engine" | "holds" | "reach" | "movements" | "movementNews"> {
   const { clock, client, files, log, schedulerOf } = seams;
   const intervalMs = settings.pollIntervalMs;
   const usable = settings.profiles.filter((profile) => profile.unsupported === undefined);

@@ -172,7 +172,15 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
     run(signal) {
       const over = new AbortController();
       const either = AbortSignal.any([signal, over.signal]);
-      const loops = [assembly.schedulerPoll, assembly.serverPoll, assembly.heartbeat, requests, snapshot, prune];
+      const loops = [
+        assembly.schedulerPoll,
+        assembly.serverPoll,
+        assembly.heartbeat,
+        assembly.movementNews,
+        requests,
+        snapshot,
+        prune,
+      ];
       return whileHeld(async () => {
         try {
           assembly.engine.recover();

@@ -11,6 +11,7 @@ import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { Busy } from "./busy.ts";
 import type { Slots } from "./file-group.ts";
 import type { Holds } from "./holds.ts";
+import type { Movements } from "./movements.ts";
 import type { ServerReach } from "./server-reach.ts";
 
 export interface EffectContext {
@@ -20,6 +21,7 @@ export interface EffectContext {
   readonly journal: Pick<Journal, "files">;
   /** Of files that move, over all jobs. */
   readonly slots: Slots;
+  readonly movements: Pick<Movements, "begin">;
   readonly log: Log;
   readonly owner: Owner;
   readonly apptainer: ApptainerSettings;

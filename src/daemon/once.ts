@@ -26,7 +26,7 @@ export async function cycle(
   pollIntervalMs: number,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { engine, schedulerPoll, serverPoll, heartbeat, requests, snapshot, adoption } = assembly;
+  const { engine, schedulerPoll, serverPoll, heartbeat, movementNews, requests, snapshot, adoption } = assembly;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
   engine.recover();
@@ -39,7 +39,7 @@ export async function cycle(
   const asked = serverPoll.reachable;
   // Not at once: most calls are over before the first of them is due.
   const besides = Promise.all(
-    [heartbeat, requests, snapshot].map((loop) =>
+    [heartbeat, movementNews, requests, snapshot].map((loop) =>
       clock.sleep(loop.intervalMs, either).then(() => runLoop(loop, clock, either), ignoreAbort),
     ),
   );

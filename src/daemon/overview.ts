@@ -1,11 +1,24 @@
 /** What a snapshot tells beside the journal (`journal/overview.ts`), gathered from those who know it. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import type { Overview } from "../journal/overview.ts";
+import type { JobId } from "../job/run.ts";
+import type { Movement, Outlook, Overview } from "../journal/overview.ts";
 import type { Assembly } from "./assemble.ts";
 
+function withMovements(
+  outlooks: Readonly<Record<JobId, Outlook>>,
+  movements: ReadonlyMap<JobId, Movement>,
+): Readonly<Record<JobId, Outlook>> {
+  const jobs: Record<JobId, Outlook> = { ...outlooks };
+  for (const [jobId, moving] of movements) {
+    const outlook = jobs[jobId];
+    if (outlook) jobs[jobId] = { ...outlook, moving };
+  }
+  return jobs;
+}
+
 export function overviewOf(
-  { engine, holds, reach, serverPoll }: Assembly,
+  { engine, holds, movements, reach, serverPoll }: Assembly,
   { config, clock }: { readonly config: Config; readonly clock: Clock },
 ): Overview {
   const backends = new Set([...engine.jobs.values()].filter(({ closed }) => !closed).map(({ backend }) => backend));
@@ -18,6 +31,6 @@ export function overviewOf(
     held: holds.list().flatMap(({ profileKey: profile, cause, hold }) => {
       return hold ? [{ profile, cause, since: hold.since, nextProbeAt: hold.nextProbeAt }] : [];
     }),
-    jobs: engine.outlook(),
+    jobs: withMovements(engine.outlook(), movements.now()),
   };
 }

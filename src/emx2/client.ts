@@ -56,6 +56,8 @@ export interface Call {
   readonly traceId?: string;
   /** How often one call is sent at most. */
   readonly attempts?: number;
+  /** Told of the bytes of a file that have passed in this attempt, either way. */
+  readonly onBytes?: (passed: number) => void;
 }
 
 export interface Emx2Client {

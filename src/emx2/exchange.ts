@@ -154,7 +154,7 @@ async function attempt<T>(
   const requestId = clock.uuid();
   const headers = requestHeaders(options, request, { url, requestId, traceId: call.traceId });
   const watch = watchIdle(clock, options.idleTimeoutMs ?? defaultIdleTimeoutMs, call.signal);
-  const upload = request.upload && uploadBody(request.upload, watch);
+  const upload = request.upload && uploadBody(request.upload, watch, call.onBytes);
   const body = upload?.stream ?? request.json;
   const sentAt = clock.mono();
   const tell = (result: number | string) =>

@@ -34,7 +34,7 @@ export function fileCalls(exchange: Exchange, generations: Generations, clock: C
       toPath(path, call, (generation) =>
         exchange.send(
           { ...get(filePath(artifactId, path, generation)), raw: true },
-          async (reply) => ({ ...factsOf(reply), body: downloadBody(reply) }),
+          async (reply) => ({ ...factsOf(reply), body: downloadBody(reply, call?.onBytes) }),
           call,
         ),
       ),

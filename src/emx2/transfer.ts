@@ -1,5 +1,6 @@
 /** Bodies on the wire, in both directions: bounded or streamed, and every chunk of them seen by the idle watchdog. */
 import { IntegrityError } from "../errors.ts";
+import type { Call } from "./client.ts";
 import type { Reply, Upload } from "./exchange.ts";
 import type { IdleWatch } from "./idle.ts";
 
@@ -24,14 +25,22 @@ export async function readBounded(reply: Reply, maxBytes: number): Promise<{ byt
 }
 
 /** The answer's body. The watchdog runs only while a chunk is asked for: a slow reader is no silent server. */
-export function downloadBody({ response, watch, fault }: Reply): ReadableStream<Uint8Array> {
+export function downloadBody(
+  { response, watch, fault }: Reply,
+  onBytes: Call["onBytes"] = () => undefined,
+): ReadableStream<Uint8Array> {
   const reader = response.body?.getReader();
+  let passed = 0;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
           const next = reader ? await watch.within(reader.read()) : { done: true as const };
-          if (!next.done) return controller.enqueue(next.value);
+          if (!next.done) {
+            passed += next.value.byteLength;
+            onBytes(passed);
+            return controller.enqueue(next.value);
+          }
           watch.end();
           controller.close();
         } catch (cause) {
@@ -57,7 +66,7 @@ interface UploadBody {
  * Each chunk that is taken from the upload's source counts as movement: fetch takes one when the socket has room for it.
  * A source that is longer or shorter than was said is an IntegrityError: the file changed after it was hashed.
  */
-export function uploadBody(upload: Upload, watch: IdleWatch): UploadBody {
+export function uploadBody(upload: Upload, watch: IdleWatch, onBytes: Call["onBytes"] = () => undefined): UploadBody {
   const reader = upload.body().getReader();
   let failure: { cause: unknown } | undefined;
   let ended = false;
@@ -79,6 +88,7 @@ export function uploadBody(upload: Upload, watch: IdleWatch): UploadBody {
           watch.moved();
           sentBytes += next.value?.byteLength ?? 0;
           if (sentBytes > upload.bytes || (next.done && sentBytes < upload.bytes)) throw changedSize(upload, sentBytes);
+          onBytes(sentBytes);
           if (!next.done) return controller.enqueue(next.value);
           ended = true;
           if (upload.envelope) controller.enqueue(upload.envelope.tail);

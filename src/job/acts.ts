@@ -18,3 +18,11 @@ export const acts: Readonly<Record<EffectKind, string>> = {
   Report: "reporting to EMX2",
   RemoveDir: "removing the job directory",
 };
+
+/** Lanes in which files move, and what that is called. */
+export const movementActs = {
+  inputs: "staging inputs",
+  logs: "uploading logs",
+  outputs: "uploading outputs",
+} as const;
+export type MovingLane = keyof typeof movementActs;

@@ -2,6 +2,7 @@
  * What the daemon knows and the journal does not: who answers, what is held, and why each job waits. It is worked out when a
  * snapshot is published, and stands in that snapshot alone.
  */
+import type { MovingLane } from "../job/acts.ts";
 import type { EffectKind } from "../job/effect.ts";
 import type { BackendName } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
@@ -35,4 +36,14 @@ export interface Outlook {
   readonly lookedAt?: number;
   /** Effects under way. */
   readonly doing: readonly EffectKind[];
+  readonly moving?: Movement;
+}
+
+/** How far files of a job have got: those that arrived of all, and the bytes that passed of all. */
+export interface Movement {
+  readonly lane: MovingLane;
+  readonly files: number;
+  readonly ofFiles: number;
+  readonly bytes: number;
+  readonly ofBytes: number;
 }

@@ -1,6 +1,9 @@
 /** Where a job stands, in the field's words: one short phrase of its lanes, for `status` and `explain`. */
+import { movementActs } from "../job/acts.ts";
 import type { Job, Upload } from "../job/job.ts";
 import { phaseOf } from "../job/run.ts";
+import type { Movement } from "../journal/overview.ts";
+import { size } from "./when.ts";
 
 /** The part of its life that a job is in, to be counted. */
 export type Part = "preparing" | "queued" | "running" | "returning" | "done";
@@ -12,13 +15,22 @@ export function partOf({ closed, run }: Job): Part {
   return run.exitSince !== undefined || run.startedAt !== undefined ? "running" : "queued";
 }
 
-export function stageOf(job: Job): string {
+/** `moving`: how far its files have got by now; the job itself knows whole groups of them alone. */
+export function stageOf(job: Job, moving?: Movement): string {
   const { closed, claim } = job;
   if (claim.stage === "refused") return "not ours";
   if (closed) return `done: ${closed.status}`;
   if (claim.stage !== "ours") return "claiming";
-  const stage = stageOfRun(job);
+  const stage = (moving && stageOfMoving(job, moving)) ?? stageOfRun(job);
   return job.stop && job.run.stage !== "ended" ? `ending: ${stage}` : stage;
+}
+
+/** undefined: the job has gone on since. */
+function stageOfMoving(job: Job, { lane, files, ofFiles, bytes, ofBytes }: Movement): string | undefined {
+  const { stage } = job[lane];
+  if (stage !== "staging" && stage !== "putting") return undefined;
+  const share = ofBytes > 0 ? `, ${size(bytes)} of ${size(ofBytes)}` : "";
+  return `${movementActs[lane]} ${files}/${ofFiles}${share}`;
 }
 
 function stageOfRun(job: Job): string {

@@ -3,7 +3,7 @@
  * whether a daemon runs.
  */
 import type { Job } from "../job/job.ts";
-import type { Outlook } from "../journal/overview.ts";
+import type { Movement, Outlook } from "../journal/overview.ts";
 import { daemonFacts, type Fact, type Facts, type Look, labelled } from "./facts.ts";
 import { table } from "./lines.ts";
 import { type Part, partOf, stageOf } from "./stage.ts";
@@ -19,6 +19,8 @@ export interface JobRow {
   /** EMX2's. */
   readonly status: string;
   readonly stage: string;
+  /** Files on their way: how many and how much has arrived. */
+  readonly moving: Movement | null;
   readonly claimedAt: string | null;
   readonly slurmJobId: string | null;
   readonly slurmState: string | null;
@@ -40,7 +42,8 @@ export function rowOf(job: Job, outlook: Outlook | undefined): JobRow {
     profile: job.profileKey,
     backend: job.backend,
     status: job.server.status,
-    stage: stageOf(job),
+    stage: stageOf(job, outlook?.moving),
+    moving: outlook?.moving ?? null,
     claimedAt: isoTime(claim.stage === "ours" ? claim.at : undefined),
     slurmJobId: ref?.schedulerId ?? null,
     slurmState: state ?? null,

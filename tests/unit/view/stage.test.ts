@@ -61,6 +61,13 @@ const cases: readonly (readonly [stage: string, part: Part, steps: readonly Step
   ["done: CANCELLED", "done", [offered, ...claimedOk, saw({ status: "CANCELLED" })]],
 ];
 
+test("files on their way are told of as they arrive, as long as the job is still about it", () => {
+  const moving = { lane: "outputs", files: 4_812, ofFiles: 10_000, bytes: 2_100_000, ofBytes: 4_000_000 } as const;
+  expect(stageOf(play(toOutputs), moving)).toBe("uploading outputs 4812/10000, 2.1 MB of 4.0 MB");
+  expect(stageOf(play(toOutputs), { ...moving, bytes: 0, ofBytes: 0 })).toBe("uploading outputs 4812/10000");
+  expect(stageOf(play(toReports), moving)).toBe("reporting COMPLETED");
+});
+
 describe("a job's stage", () => {
   for (const [stage, part, steps] of cases)
     test(`${stage}`, () => {
