@@ -6,7 +6,8 @@
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array<ArrayBuffer>;
+  /** A Blob is a large file of this host, and is never compressed. */
+  readonly body?: Uint8Array<ArrayBuffer> | Blob;
   /** A file's content: the one body whose compression is broken. */
   readonly download?: boolean;
 }
@@ -31,6 +32,10 @@ export function toResponse(answer: Answer, acceptEncoding: string | null): Respo
   const headers = new Headers(answer.headers);
   const { status, body, download } = answer;
   if (body === undefined) return new Response(null, { status, headers });
+  if (body instanceof Blob) {
+    headers.set("content-length", String(body.size));
+    return new Response(body.stream(), { status, headers });
+  }
   if (!acceptEncoding?.includes("gzip") || body.length < compressedFromBytes) {
     headers.set("content-length", String(body.length));
     return new Response(body, { status, headers });

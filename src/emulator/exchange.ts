@@ -17,6 +17,8 @@ export interface Exchange {
   readonly headers: Headers;
   readonly requestId: string;
   readonly body: () => Promise<Uint8Array<ArrayBuffer>>;
+  /** The same bytes one after the other, for whoever asks in place of `body`. */
+  readonly stream: () => ReadableStream<Uint8Array>;
 }
 
 /** An exchange that has passed authentication and found its route. `id`, `worker`, `file`: parts of its path, decoded. */
@@ -41,5 +43,6 @@ export function openExchange(state: EmulatorState, request: Request, target: str
       body ??= request.arrayBuffer().then((buffer) => new Uint8Array(buffer));
       return body;
     },
+    stream: () => request.body ?? new Blob([]).stream(),
   };
 }

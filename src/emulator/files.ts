@@ -5,6 +5,7 @@
 import { sha256Hex } from "../emx2/signature.ts";
 import { type Answer, json, nothing } from "./answer.ts";
 import { artifactOf } from "./artifacts.ts";
+import { receive } from "./content.ts";
 import type { Call } from "./exchange.ts";
 import { readJson } from "./json-body.ts";
 import { page } from "./page.ts";
@@ -40,7 +41,9 @@ export async function postFile(call: Call): Promise<Answer> {
   return json(201, { id, artifact_id: artifact.id, path, sha256, size_bytes: sizeBytes });
 }
 
-type NewFile = Pick<StoredFile, "path" | "sha256" | "sizeBytes" | "content"> & { contentType?: string | null };
+type NewFile = Pick<StoredFile, "path" | "sha256" | "sizeBytes" | "content" | "large"> & {
+  contentType?: string | null;
+};
 
 /** Replaces what was at that path, which keeps its id, unless it is to stand beside it. */
 export function storeFile(
@@ -75,12 +78,13 @@ export function getFile(call: Call): Answer {
     const body = new TextEncoder().encode("Redirected");
     return { status: 302, headers: { "content-type": "text/plain", location }, body };
   }
-  if (file.content === null) throw notFound(`File ${file.path} has no content`);
+  const body = file.content ?? file.large;
+  if (body === undefined) throw notFound(`File ${file.path} has no content`);
   const name = file.path.split("/").at(-1) ?? "";
   const ascii = name.replace(/[^\x20-\x7e]|["\\]/g, "_");
   const disposition = `attachment; filename="${ascii}"; filename*=UTF-8''${encodeURIComponent(name)}`;
   const headers = { ...fileHeaders(file), "content-disposition": disposition };
-  return { status: 200, headers, body: file.content, download: true };
+  return { status: 200, headers, body, download: true };
 }
 
 export function headFile(call: Call): Answer {
@@ -147,19 +151,17 @@ async function readContent(call: Call): Promise<Omit<NewFile, "path">> {
     throw new Refusal(413, "Payload Too Large", detail, { connection: "close" });
   }
   if (!generation.contentHashIsSigned) {
-    const content = await call.body();
     const contentType = call.headers.get("content-type");
-    return { sha256: sha256Hex(content), sizeBytes: content.length, content, contentType };
+    return { ...(await receive(call, declared)), contentType };
   }
   const claimed = call.headers.get("content-sha256")?.toLowerCase();
   if (claimed === undefined) throw badRequest("Content-SHA256 header is required for binary uploads");
-  const content = await call.body();
-  const sha256 = sha256Hex(content);
-  if (claimed !== sha256) {
-    const hashes = `(claimed=${claimed}, actual=${sha256})`;
+  const received = await receive(call, declared);
+  if (claimed !== received.sha256) {
+    const hashes = `(claimed=${claimed}, actual=${received.sha256})`;
     throw badRequest(`Content-SHA256 header does not match actual content hash ${hashes}`);
   }
-  return { sha256, sizeBytes: content.length, content };
+  return received;
 }
 
 function checkedPath({ params, state }: Call): string {

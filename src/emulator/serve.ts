@@ -5,6 +5,9 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { Clock } from "../clock.ts";
 import type { GenerationName } from "./generation.ts";
 import { handle } from "./handle.ts";
@@ -15,6 +18,8 @@ export interface ServeOptions {
   readonly state?: EmulatorState;
   /** Of a state that is made here. */
   readonly generation?: GenerationName;
+  /** Of a state that is made here: a directory for large content, which is left in it. */
+  readonly contentDir?: string;
   /** 0: any free port. */
   readonly port?: number;
   /** Connections without traffic are cut after this, stalled bodies too. */
@@ -37,6 +42,7 @@ export async function serve(options: ServeOptions): Promise<ServedEmulator> {
       uuid: () => clock.uuid(),
       wall: () => clock.wall(),
       ...(options.generation && { generation: options.generation }),
+      ...(options.contentDir !== undefined && { contentDir: options.contentDir }),
     }),
     around = (_, answer) => answer(),
   } = options;
@@ -96,8 +102,16 @@ function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
   );
 }
 
+/** Of an answer that is sent in one piece. */
+const maxWholeBytes = 4 * 1024 * 1024;
+
 /** The length that the response declares is sent as it is, right or wrong; after `connection: close` nothing follows. */
 async function send(response: Response, outgoing: ServerResponse, isHead: boolean): Promise<void> {
+  const isLarge = Number(response.headers.get("content-length")) > maxWholeBytes;
+  if (isLarge && !isHead && response.body !== null) {
+    outgoing.writeHead(response.status, Object.fromEntries(response.headers));
+    return pipeline(Readable.fromWeb(response.body as NodeReadableStream), outgoing);
+  }
   const body = new Uint8Array(await response.arrayBuffer());
   outgoing.writeHead(response.status, Object.fromEntries(response.headers));
   if (isHead) outgoing.end();

@@ -24,6 +24,8 @@ export interface EmulatorState {
   readonly workers: Map<string, StoredWorker>;
   readonly jobs: Map<string, StoredJob>;
   readonly artifacts: Map<string, StoredArtifact>;
+  /** Where large content is kept; null: in memory, as all other. */
+  readonly contentDir: string | null;
 }
 
 interface StateOptions {
@@ -32,6 +34,7 @@ interface StateOptions {
   readonly maxUploadBytes?: number;
   readonly hpcEnabled?: boolean;
   readonly generation?: GenerationName;
+  readonly contentDir?: string;
 }
 
 /** Each role may do what those before it may. */
@@ -118,12 +121,15 @@ export interface StoredFile {
   readonly sha256: string | null;
   readonly sizeBytes: number;
   readonly contentType: string;
-  /** null: only metadata was sent. */
+  /** null: only metadata was sent, or it is `large`. */
   readonly content: Uint8Array<ArrayBuffer> | null;
+  /** A file of this host. */
+  readonly large?: Blob;
 }
 
 export function createState(options: StateOptions): EmulatorState {
   const { uuid, wall, maxUploadBytes = 524_288_000, hpcEnabled = true, generation = "2026-05" } = options;
+  const { contentDir = null } = options;
   return {
     uuid,
     wall,
@@ -134,5 +140,6 @@ export function createState(options: StateOptions): EmulatorState {
     workers: new Map(),
     jobs: new Map(),
     artifacts: new Map(),
+    contentDir,
   };
 }

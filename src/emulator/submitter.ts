@@ -30,6 +30,9 @@ export function addToken(state: EmulatorState, token: string, name: string, role
   state.tokens.set(token, { name, role });
 }
 
+/** `large`: a file of this host, and its hash. */
+export type NewContent = { path: string } & ({ content: Uint8Array | string } | { large: Blob; sha256: string });
+
 /** A committed artifact; gives its id. With `contentUrl` its files lie there, and EMX2 knows of them alone. */
 export function addArtifact(
   state: EmulatorState,
@@ -37,13 +40,20 @@ export function addArtifact(
     name?: string;
     type?: string;
     contentUrl?: string;
-    files: readonly { path: string; content: Uint8Array | string }[];
+    files: readonly NewContent[];
   },
 ): string {
   const { name = null, type = "blob", contentUrl = null, files } = artifact;
   const residence = contentUrl === null ? "managed" : "posix";
   const stored = storeArtifact(state, state.wall(), { name, type, residence, contentUrl, metadataText: null });
-  for (const { path, content } of files) {
+  for (const file of files) {
+    const { path } = file;
+    if ("large" in file) {
+      const { large, sha256 } = file;
+      storeFile(state, stored, { path, sha256, sizeBytes: large.size, content: null, large });
+      continue;
+    }
+    const { content } = file;
     const bytes = new Uint8Array(typeof content === "string" ? new TextEncoder().encode(content) : content);
     const facts = { path, sha256: sha256Hex(bytes), sizeBytes: bytes.length };
     storeFile(state, stored, contentUrl === null ? { ...facts, content: bytes } : described(state, facts));
