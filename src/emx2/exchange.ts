@@ -17,6 +17,8 @@ export interface ApiRequest {
   readonly path: string;
   /** A second delivery does no harm. */
   readonly repeatable: boolean;
+  /** Each delivery leaves something behind, whatever was answered: a call sends it once, and looks before it does so again. */
+  readonly once?: true;
   /** Without credentials and the protocol's headers. */
   readonly anonymous?: boolean;
   /** The answer's bytes count, not their meaning: no content encoding is undone. */
@@ -77,7 +79,7 @@ export function createExchange(options: Emx2Options, onUnauthorized: () => void 
         return await attempt(options, { ...connection, ...fresh }, request, use, call);
       } catch (error) {
         if (error instanceof ApiError && error.answer.status === 401) onUnauthorized();
-        const next = nextAttempt(error, request, { made, allowed, previousStatus });
+        const next = request.once ? "give-up" : nextAttempt(error, request, { made, allowed, previousStatus });
         if (next === "give-up") throw error;
         const answer = error instanceof ApiError ? error.answer : undefined;
         previousStatus = answer?.status;

@@ -1,6 +1,6 @@
 /** The calls about the files of an artifact, which the two generations take in different ways. */
 import type { Clock } from "../clock.ts";
-import { IntegrityError } from "../errors.ts";
+import { ApiError, IntegrityError } from "../errors.ts";
 import * as bodies from "./bodies.ts";
 import type { Call, Emx2Client, FileFacts, FileUpload } from "./client.ts";
 import { type ApiRequest, type Exchange, get, isNotFound, type Reply, unlessUnknown } from "./exchange.ts";
@@ -84,29 +84,43 @@ export function fileCalls(exchange: Exchange, generations: Generations, clock: C
 
 /**
  * Where 2026-02 is sent a file by POST it adds one, also at a path that has one already, and an artifact with two of a path
- * can never be committed. So it is looked first what is there, and a POST whose answer was lost is not repeated at once.
+ * can never be committed. So it is looked first what is there, each time: an answer that was lost, or that says no after the
+ * file was taken (Bun sends a request of a dead connection again, with the nonce that is used up: 401), is no reason to
+ * send another.
  */
 async function postFile(exchange: Exchange, clock: Clock, artifactId: string, file: FileUpload, call?: Call) {
-  const path = filePath(artifactId, file.path, "2026-02");
-  for (let copies = 0; ; copies++) {
-    const there = await head(exchange, path, call);
-    if (there === null) break;
-    if (copies === maxCopies) {
-      const mismatch = { what: "copies", expected: "none", actual: `more than ${maxCopies}` };
-      throw new IntegrityError(`${file.path} in artifact ${artifactId} is there too often to be sent`, mismatch);
-    }
-    if (there.bytes === file.bytes && there.sha256 === file.sha256.toLowerCase()) return;
-    await exchange.send({ method: "DELETE", path, repeatable: true, raw: true }, ended, call);
-  }
   const upload: ApiRequest = {
     method: "POST",
     path: urlPath("artifacts", artifactId, "files"),
     repeatable: false,
+    once: true,
     upload: { bytes: file.bytes, body: file.body, envelope: fileEnvelope(file.path, clock.uuid()) },
   };
-  const stored = await exchange.json(upload, wire.readFile, call);
+  if (await isThereAlone(exchange, artifactId, file, call)) return;
+  const stored = await exchange.json(upload, wire.readFile, call).catch(async (error) => {
+    // Neither is believed at first sight (retry.ts).
+    if (!(error instanceof ApiError) || ![400, 401].includes(error.answer.status)) throw error;
+    if (await isThereAlone(exchange, artifactId, file, call)) return undefined;
+    return exchange.json(upload, wire.readFile, call);
+  });
+  if (stored === undefined) return;
   mustMatch(`the path of ${file.path} in artifact ${artifactId}`, file.path, stored.path);
   mustBeStored(artifactId, file, stored);
+}
+
+/** Whether the file has arrived; whatever else is at its path is cleared away. */
+async function isThereAlone(exchange: Exchange, artifactId: string, file: FileUpload, call?: Call): Promise<boolean> {
+  const path = filePath(artifactId, file.path, "2026-02");
+  for (let copies = 0; ; copies++) {
+    const there = await head(exchange, path, call);
+    if (there === null) return false;
+    if (copies === maxCopies) {
+      const mismatch = { what: "copies", expected: "none", actual: `more than ${maxCopies}` };
+      throw new IntegrityError(`${file.path} in artifact ${artifactId} is there too often to be sent`, mismatch);
+    }
+    if (there.bytes === file.bytes && there.sha256 === file.sha256.toLowerCase()) return true;
+    await exchange.send({ method: "DELETE", path, repeatable: true, raw: true }, ended, call);
+  }
 }
 
 async function head(exchange: Exchange, path: string, call?: Call): Promise<FileFacts | null> {

@@ -142,6 +142,24 @@ describe("a file above that", () => {
     expect(requests(server)).toEqual([`HEAD ${files}/f`, `POST ${files}`]);
   });
 
+  test.each([401, 400])(
+    "is looked for before it is sent again after a %d, which may have been about another delivery",
+    async (status) => {
+      await using server = await oldServer(absent, http(status, "{}"), present(file));
+      await putAt(clientOf(server), "f", file);
+      expect(requests(server)).toEqual([`HEAD ${files}/f`, `POST ${files}`, `HEAD ${files}/f`]);
+      await using other = await oldServer(absent, http(status, "{}"), absent, storedAs("f", file));
+      await putAt(clientOf(other), "f", file);
+      expect(requests(other)).toEqual([`HEAD ${files}/f`, `POST ${files}`, `HEAD ${files}/f`, `POST ${files}`]);
+    },
+  );
+
+  test.each([429, 500, 408])("that was answered %d is not sent again within the call", async (status) => {
+    await using server = await oldServer(absent, http(status, "{}"));
+    expect(await faultOf(putAt(clientOf(server), "f", file))).toMatchObject({ answer: { status } });
+    expect(requests(server)).toEqual([`HEAD ${files}/f`, `POST ${files}`]);
+  });
+
   test.each([
     ["hash", storedAs("f", content(10_000_002))],
     ["path", storedAs("other", file)],
