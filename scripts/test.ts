@@ -1,7 +1,7 @@
 /**
  * All checks and tests, from the fastest to the real thing; `npm test unit contract` runs the named ones. A ring without
  * a test fails, and so does a skipped test that tests/skips.txt does not allow. The last line is always
- * `N passed, N failed`.
+ * `N passed, N failed`. What takes too long for every day (`large`) runs only where it is named.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +16,8 @@ const wholeLimitMs = 24 * 60_000;
 const slurmTestTimeoutMs = 120_000;
 /** Most of these wait, some of them for minutes. */
 const faultsAtOnce = 8;
+/** What tests/integration/large.test.ts plays in small. */
+const inFull = { EMX2_TEST_LARGE_BYTES: String(4 * 1024 ** 3), EMX2_TEST_LARGE_FILES: "10000" };
 const failure: Result = { passed: 0, failed: 1, skipped: [] };
 const reports = mkdtempSync(join(tmpdir(), "emx2-hpc-test-"));
 
@@ -32,9 +34,11 @@ const steps: Readonly<Record<string, () => Promise<Result>>> = {
   simulation: () => runRing({ directory: "tests/simulation" }, reports),
   smoke: () => runRing({ directory: "tests/smoke" }, reports),
   slurm,
+  large: () => runRing({ directory: "tests/integration/large.test.ts", env: inFull }, reports),
 };
+const everyDay = Object.keys(steps).filter((name) => name !== "large");
 /** These run the compiled executable. */
-const needBuild = ["integration", "fault", "smoke", "slurm"];
+const needBuild = ["integration", "fault", "smoke", "slurm", "large"];
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -44,7 +48,7 @@ async function main(names: readonly string[]): Promise<number> {
     console.error(`no such ring: ${unknown.join(", ")}; there are ${Object.keys(steps).join(", ")}`);
     return 2;
   }
-  const chosen = new Set(names.length === 0 ? Object.keys(steps) : names);
+  const chosen = new Set(names.length === 0 ? everyDay : names);
   if (needBuild.some((name) => chosen.has(name))) chosen.add("build");
   stopOnSignals(wholeLimitMs);
   try {

@@ -20,7 +20,14 @@ import { pathToFileURL } from "node:url";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type ServeOptions, serve } from "../../src/emulator/serve.ts";
 import type { EmulatorState, StoredJob } from "../../src/emulator/state.ts";
-import { addArtifact, addJob, addSharedSecret, addWorkerCredential, job } from "../../src/emulator/submitter.ts";
+import {
+  addArtifact,
+  addJob,
+  addSharedSecret,
+  addWorkerCredential,
+  job,
+  type NewContent,
+} from "../../src/emulator/submitter.ts";
 import { isTerminal } from "../../src/job/status.ts";
 import { installFakeSlurm } from "../fake-slurm/install.ts";
 import { type Account, type Program, startProgram } from "./program.ts";
@@ -34,6 +41,8 @@ export type Around = NonNullable<ServeOptions["around"]>;
 export interface StageOptions {
   /** Of EMX2. */
   readonly generation?: ServeOptions["generation"];
+  /** EMX2 keeps large content in a directory of the stage, `content/`; else in memory. */
+  readonly largeOnDisk?: boolean;
   /** EMX2's own, where it is apart from everybody's. */
   readonly clock?: Clock;
   /** Made in the stage's directory. */
@@ -54,7 +63,7 @@ export interface StageOptions {
 }
 
 export interface Submission {
-  readonly files?: readonly { readonly path: string; readonly content: Uint8Array | string }[];
+  readonly files?: readonly NewContent[];
   readonly parametersText?: string;
   readonly timeoutSeconds?: number | null;
   /** The input's files lie in this directory: EMX2 gets their names and hashes alone. */
@@ -106,6 +115,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   let server = await serve({
     clock,
     ...(options.generation && { generation: options.generation }),
+    ...(options.largeOnDisk && { contentDir: join(dir, "content") }),
     around: (request, answer) => pass(request, answer),
   });
   addWorkerCredential(server.state, workerId, secret);
@@ -210,7 +220,7 @@ function furnish(dir: string, url: string, secret: string, options: StageOptions
 }
 
 function ownDirectories({ directories = [] }: StageOptions): readonly string[] {
-  return ["jobs", "home", "programs", ...directories];
+  return ["jobs", "home", "programs", "content", ...directories];
 }
 
 /** Directories of a stage are few and known; the fake Slurm is not used by another account. */

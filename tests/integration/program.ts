@@ -32,6 +32,8 @@ export interface Program {
   ended(boundMs?: number): Promise<Ended>;
   /** The most memory that it ever held, in bytes. */
   peakBytes(): number;
+  /** What it has read so far from files and sockets, and from disks alone. */
+  readBytes(): { readonly all: number; readonly disk: number };
   /** Processor time so far, without that of its children. */
   cpuSeconds(): number;
 }
@@ -101,6 +103,11 @@ export function startProgram(args: readonly string[], { env, cwd, as, failpoint 
     peakBytes() {
       const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1];
       return Number(kilobytes) * 1_024;
+    },
+    readBytes() {
+      const io = readFileSync(`/proc/${child.pid}/io`, "utf8");
+      const bytes = (key: string) => Number(new RegExp(`^${key}: (\\d+)$`, "m").exec(io)?.[1]);
+      return { all: bytes("rchar"), disk: bytes("read_bytes") };
     },
     cpuSeconds() {
       const stat = readFileSync(`/proc/${child.pid}/stat`, "utf8");
