@@ -18,9 +18,18 @@ export interface Content {
   readonly mtimeMs: number;
 }
 
+/**
+ * Size and modification time, in whole milliseconds, cut off as the batch script's manifest has it: as a floating-point
+ * number of milliseconds, what lies just below a whole one has been rounded up to it (one file in some 8,000).
+ */
+export async function factsOf(file: FileHandle): Promise<{ size: number; mtimeMs: number; mtimeNs: bigint }> {
+  const { size, mtimeNs } = await file.stat({ bigint: true });
+  return { size: Number(size), mtimeMs: Number(mtimeNs / 1_000_000n), mtimeNs };
+}
+
 /** Hashes an open file. A StorageError (EBUSY) if it changes meanwhile: somebody is still writing to it, so come back. */
 export async function hashFile(file: FileHandle, name: string, progress: Progress): Promise<Content> {
-  const before = await file.stat();
+  const before = await factsOf(file);
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafe(Math.min(hashChunkBytes, before.size + 1));
   let bytes = 0;
@@ -31,12 +40,12 @@ export async function hashFile(file: FileHandle, name: string, progress: Progres
     hash.update(buffer.subarray(0, bytesRead));
     bytes += bytesRead;
   }
-  const after = await file.stat();
-  if (bytes !== before.size || after.size !== before.size || after.mtimeMs !== before.mtimeMs) {
+  const after = await factsOf(file);
+  if (bytes !== before.size || after.size !== before.size || after.mtimeNs !== before.mtimeNs) {
     const message = `${name} is still being written to: it changed while it was hashed`;
     throw new StorageError(message, { code: "EBUSY", syscall: "hash", path: name });
   }
-  return { bytes, sha256: hash.digest("hex"), mtimeMs: Math.floor(before.mtimeMs) };
+  return { bytes, sha256: hash.digest("hex"), mtimeMs: before.mtimeMs };
 }
 
 /** Where the bytes come from; `within` bounds what waits for the file system. */
@@ -99,10 +108,10 @@ export function readHeldStill(row: FileRow, source: Source): ReadableStream<Uint
 }
 
 async function checkUnchanged(file: FileHandle, row: FileRow): Promise<void> {
-  const { size, mtimeMs } = await file.stat();
+  const { size, mtimeMs } = await factsOf(file);
   if (size !== row.bytes) throw changed(row.path, "bytes", row.bytes, size);
-  if (row.mtimeMs !== undefined && Math.floor(mtimeMs) !== row.mtimeMs) {
-    throw changed(row.path, "mtimeMs", row.mtimeMs, Math.floor(mtimeMs));
+  if (row.mtimeMs !== undefined && mtimeMs !== row.mtimeMs) {
+    throw changed(row.path, "mtimeMs", row.mtimeMs, mtimeMs);
   }
 }
 

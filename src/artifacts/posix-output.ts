@@ -6,7 +6,7 @@ import { type FileHandle, link, lstat, mkdir, mkdtemp, rmdir } from "node:fs/pro
 import { dirname, join } from "node:path";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
-import { readHeldStill } from "./file-content.ts";
+import { factsOf, readHeldStill } from "./file-content.ts";
 import { type Place, rootOf } from "./manifest.ts";
 import { entry, openDirectory, openRegular, withDirectory } from "./no-follow.ts";
 import { checkArtifactPath } from "./path.ts";
@@ -142,10 +142,9 @@ async function mustBeTheOne(row: FileRow, directory: FileHandle, name: string): 
   const file = await openRegular(directory, name);
   if (file === null) throw mismatch(row.path, "bytes", `a regular file of ${row.bytes}`, "something else");
   try {
-    const { size, mtimeMs } = await file.stat();
+    const { size, mtimeMs } = await factsOf(file);
     if (size !== row.bytes) throw mismatch(row.path, "bytes", String(row.bytes), String(size));
-    if (Math.floor(mtimeMs) !== row.mtimeMs)
-      throw mismatch(row.path, "mtimeMs", String(row.mtimeMs), String(Math.floor(mtimeMs)));
+    if (mtimeMs !== row.mtimeMs) throw mismatch(row.path, "mtimeMs", String(row.mtimeMs), String(mtimeMs));
   } finally {
     await file.close();
   }

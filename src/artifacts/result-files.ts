@@ -6,7 +6,7 @@
 import { type FileHandle, readdir } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { UploadRole } from "../job/effect.ts";
-import { hashFile } from "./file-content.ts";
+import { factsOf, hashFile } from "./file-content.ts";
 import type { Listed, OutputPlace } from "./job-files.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
@@ -137,8 +137,8 @@ async function collect(
 }
 
 async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Promise<boolean> {
-  const facts = await file.stat();
-  return facts.size === bytes && Math.floor(facts.mtimeMs) === mtimeMs;
+  const facts = await factsOf(file);
+  return facts.size === bytes && facts.mtimeMs === mtimeMs;
 }
 
 function refuse(search: Pick<Search, "role" | "warn">, path: string, why: string): void {
