@@ -20,7 +20,7 @@ const boundMs = 30_000 + bytes / 5_000 + files * 60;
 const testMs = boundMs + 60_000;
 const maxPeakBytes = 150 * 1e6;
 const heartbeatMs = 2_000;
-const worker = { heartbeat_interval_seconds: heartbeatMs / 1_000 };
+const worker = { heartbeat_interval_seconds: heartbeatMs / 1_000, poll_interval_seconds: 0.5 };
 /** The input as EMX2 holds it and as the job gets it, and the output as EMX2 gets it; the job's own is as sparse as the first. */
 const copiesOnDisk = 3;
 const copies = 'cp -R --sparse=always "$HPC_INPUT_DIR"/*/. "$HPC_OUTPUT_DIR"';
@@ -52,20 +52,25 @@ function heartbeatsOf(stage: Stage): () => number {
   };
 }
 
-/** Runs the one job of the stage to its end, and tells what that took. */
-async function play(stage: Stage, what: string, submit: () => string): Promise<string> {
+/** Runs the one job of the stage to its end, tells what that took, and gives how much of files the daemon has read. */
+async function play(
+  stage: Stage,
+  what: string,
+  submit: () => string,
+): Promise<{ readonly id: string; readonly readBytes: number }> {
   const longestGapMs = heartbeatsOf(stage);
   const id = submit();
   const begun = systemClock.mono();
-  const daemon = stage.start("run", "--backend", "shell");
+  const daemon = stage.start("run");
   await stage.untilStatus(id, "COMPLETED", boundMs);
   const wallMs = systemClock.mono() - begun;
   const gapMs = longestGapMs();
+  const readBytes = daemon.readBytes().all;
   console.log(`${what}: ${JSON.stringify({ wallS: wallMs / 1_000, gapMs, ...costs(stage, daemon, id) }, rounded)}`);
   expect(daemon.peakBytes()).toBeLessThan(maxPeakBytes);
   expect(gapMs).toBeLessThan(2 * heartbeatMs);
   expect(stage.ledger()).toEqual([id]);
-  return id;
+  return { id, readBytes };
 }
 
 function costs(stage: Stage, daemon: Program, id: string) {
@@ -98,7 +103,9 @@ test(
     stage.state.settings.maxUploadBytes = bytes;
     const file = await sparseFile(join(stage.dir, "content", "input"));
     const submit = () => stage.submit("copy", { files: [{ path: "dir/big.bin", ...file }] });
-    const id = await play(stage, `one file of ${bytes} bytes`, submit);
+    const { id, readBytes } = await play(stage, `one file of ${bytes} bytes`, submit);
+    // It came over the network, and was hashed on the compute node: for the upload alone.
+    expect(Math.round(readBytes / bytes)).toBe(1);
     const output = artifact(stage.state, stage.job(id).outputArtifactId ?? "");
     expect(output).toMatchObject({ status: "COMMITTED", sha256: file.sha256, sizeBytes: bytes });
     expect([...output.files.values()].map(({ path, sha256 }) => [path, sha256])).toEqual([
@@ -116,7 +123,7 @@ test.each(generations)(
       path: `${Math.floor(index / 100)}/${index}.dat`,
       content: `${index}\n`.repeat(1 + (index % 300)),
     }));
-    const id = await play(stage, `${generation}: ${files} files`, () => stage.submit("copy", { files: input }));
+    const { id } = await play(stage, `${generation}: ${files} files`, () => stage.submit("copy", { files: input }));
     const held = [...committed(stage, stage.job(id).outputArtifactId)].map(([path, content]) => [
       path,
       sha256Of(content),
