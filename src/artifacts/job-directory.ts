@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { Log } from "../log.ts";
+import { type Name, segmentsOf, segmentsOnDisk } from "./disk-path.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import { findJobDirectory, unreceiptedMark } from "./found.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
@@ -16,7 +17,6 @@ import { controlDirectory, rootOf } from "./manifest.ts";
 import { createLateness, createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
 import { replaceOwner, takeOwnership } from "./owner.ts";
-import { checkArtifactPath } from "./path.ts";
 import { keepLogs, makeOutputBase } from "./posix-output.ts";
 import { readProgress } from "./progress.ts";
 import { removeJobDirectory } from "./removal.ts";
@@ -250,14 +250,7 @@ function stderrTail(dir: string, schedulerId: string | undefined, lines: number)
   });
 }
 
-function placeOf(row: FileRow): { readonly parents: readonly string[]; readonly name: string } {
-  const segments = [...segmentsOf(row.directory), ...segmentsOf(row.diskPath ?? row.path)];
+function placeOf(row: FileRow): { readonly parents: readonly Name[]; readonly name: Name } {
+  const segments = segmentsOnDisk(row);
   return { parents: segments.slice(0, -1), name: segments.at(-1) ?? "" };
-}
-
-/** Paths were checked where they came in; one that is bad here is a bug of ours, and goes no further. */
-function segmentsOf(path: string): readonly string[] {
-  const checked = checkArtifactPath(path);
-  if ("refused" in checked) throw new Error(`a path reached the job directory unchecked: ${checked.refused}`);
-  return checked.ok;
 }

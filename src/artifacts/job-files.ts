@@ -64,7 +64,8 @@ export interface JobFiles {
     begun?: number,
   ): Promise<{ readonly is: "closed" } | { readonly is: "held"; readonly schedulerId: string }>;
   /**
-   * Regular files of the outcome's output directory, split into outputs and logs, each hashed; size and mtime held still.
+   * Regular files of the outcome's output directory, and what links lead to in it, split into outputs and logs, each hashed;
+   * size and mtime held still.
    * What the run has sealed is not read; `unseen`: what should be there by its manifest, and is not, or is not as it was.
    */
   list(place: OutputPlace, role: "output" | "log"): Promise<Listed>;
@@ -90,6 +91,8 @@ export interface OutputPlace extends Place {
 export interface Listed {
   readonly rows: readonly FileRow[];
   readonly leftOut: LeftOut;
+  /** Those whose names are not UTF-8, as they are called in the artifact. */
+  readonly escaped?: LeftOut;
   readonly unseen?: LeftOut;
 }
 

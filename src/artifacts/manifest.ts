@@ -55,10 +55,14 @@ export function isRunLog(name: string): boolean {
   return runLog.test(name);
 }
 
-/** A file that was found and hashed, `path` as it is below `directory`. */
+/** A file that was found and hashed. */
 export interface FoundFile {
   readonly directory: string;
+  /** As it is to be called in the artifact: its place below `directory`, unless `diskPath` names another. */
   readonly path: string;
+  readonly diskPath?: string;
+  /** Its own name can not be had: one that another file has goes to that file. */
+  readonly isEscaped?: boolean;
   readonly bytes: number;
   readonly mtimeMs: number;
   readonly sha256: string;
@@ -67,35 +71,49 @@ export interface FoundFile {
 /**
  * The rows of an artifact, sorted and numbered. A log of the job's own that can not lie beside one of the run's logs, since
  * that has its name or the name of its directory, is moved below `output/` in the artifact, deeper until nothing is there.
+ * An escaped name that is another file's, or that of its directory, gets one `%25` more in front, until it is nobody's.
  */
-export function numberRows(role: UploadRole, files: readonly FoundFile[]): FileRow[] {
+export function numberRows(role: UploadRole, files: readonly FoundFile[]): NumberedRow[] {
   const ours = files.filter((file) => file.directory === controlDirectory);
   const theirs = files.filter((file) => file.directory !== controlDirectory);
   const ourNames = new Set(ours.map((file) => file.path));
   const collides = ({ path }: FoundFile) => ourNames.has(path.split("/", 1)[0] ?? "");
-  const stay = theirs.filter((file) => !collides(file)).map(({ path }) => path);
-  const taken = { files: new Set(stay), directories: new Set(stay.flatMap(parentsOf)) };
+  const stay = theirs.filter((file) => !file.isEscaped && !collides(file));
+  const taken = { files: new Set<string>(), directories: new Set<string>() };
+  const named: { readonly file: FoundFile; readonly path: string }[] = ours.map((file) => ({ file, path: file.path }));
   const isFree = (path: string) =>
     !taken.files.has(path) &&
     !taken.directories.has(path) &&
     !parentsOf(path).some((parent) => taken.files.has(parent));
-  const named = [...ours, ...theirs.filter((file) => !collides(file))].map((file) => ({ file, path: file.path }));
-  for (const file of theirs.filter(collides)) {
-    let path = `output/${file.path}`;
-    while (!isFree(path)) path = `output/${path}`; // ends: each turn passes something that is there
+  const take = (file: FoundFile, path: string) => {
     taken.files.add(path);
+    for (const parent of parentsOf(path)) taken.directories.add(parent);
     named.push({ file, path });
-  }
-  return named.sort(byPath).map(({ file, path }, index) => ({
-    role,
-    index,
-    directory: file.directory,
-    path,
-    ...(path === file.path ? {} : { diskPath: file.path }),
-    bytes: file.bytes,
-    sha256: file.sha256,
-    mtimeMs: file.mtimeMs,
-  }));
+  };
+  // Both loops end: each turn begins with what fewer of the files begin with.
+  const takeFree = (file: FoundFile, first: string, before: string) => {
+    let path = first;
+    while (!isFree(path)) path = before + path;
+    take(file, path);
+  };
+  for (const file of stay) take(file, file.path);
+  const moved = theirs.filter((file) => file.isEscaped || collides(file)).sort(byPlace);
+  for (const file of moved) if (!collides(file)) takeFree(file, file.path, "%25");
+  for (const file of moved) if (collides(file)) takeFree(file, `output/${file.path}`, "output/");
+  return named.sort(byPath).map(({ file, path }, index) => rowOf(role, index, file, path));
+}
+
+/** `isEscaped`: its name on disk is not UTF-8. */
+export type NumberedRow = FileRow & Pick<FoundFile, "isEscaped">;
+
+function rowOf(role: UploadRole, index: number, file: FoundFile, path: string): NumberedRow {
+  const { directory, bytes, sha256, mtimeMs, isEscaped } = file;
+  const diskPath = file.diskPath ?? file.path;
+  return {
+    ...{ role, index, directory, path, bytes, sha256, mtimeMs },
+    ...(diskPath === path ? {} : { diskPath }),
+    ...(isEscaped ? { isEscaped } : {}),
+  };
 }
 
 function parentsOf(path: string): string[] {
@@ -105,4 +123,8 @@ function parentsOf(path: string): string[] {
 
 function byPath(a: { readonly path: string }, b: { readonly path: string }): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
+}
+
+function byPlace(a: FoundFile, b: FoundFile): number {
+  return byPath(a, b) || byPath({ path: a.diskPath ?? "" }, { path: b.diskPath ?? "" });
 }

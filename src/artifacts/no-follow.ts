@@ -6,6 +6,7 @@
 import { constants } from "node:fs";
 import { chmod, type FileHandle, lstat, mkdir, open } from "node:fs/promises";
 import { errnoOf } from "../errors.ts";
+import type { Name } from "./disk-path.ts";
 
 const asDirectory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** Linux's O_PATH, which node:fs does not name: a handle on a directory that may not be read. */
@@ -15,8 +16,8 @@ const asFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** The path of an entry of an open directory. Valid only while the directory is open. */
 export function entry(directory: FileHandle, name: string): string;
-export function entry(directory: FileHandle, name: string | Uint8Array): string | Buffer;
-export function entry(directory: FileHandle, name: string | Uint8Array): string | Buffer {
+export function entry(directory: FileHandle, name: Name): string | Buffer;
+export function entry(directory: FileHandle, name: Name): string | Buffer {
   const at = `/proc/self/fd/${directory.fd}/`;
   return typeof name === "string" ? at + name : Buffer.concat([Buffer.from(at), name]);
 }
@@ -42,28 +43,37 @@ export async function reopenToOwner(path: string | Buffer): Promise<boolean> {
   }
 }
 
+/** Opens the directory at `segments` below `dir`. */
+export async function openBelow(dir: string, segments: readonly Name[], create = false): Promise<FileHandle> {
+  let current = await openDirectory(dir);
+  for (const segment of segments) {
+    const above = current;
+    try {
+      if (create) await makeDirectory(entry(above, segment));
+      current = await openDirectory(entry(above, segment));
+    } finally {
+      await above.close();
+    }
+  }
+  return current;
+}
+
 /** Lends `use` the directory at `segments` below `dir`; with `create`, missing ones are made (0700). */
 export async function withDirectory<T>(
   dir: string,
-  segments: readonly string[],
+  segments: readonly Name[],
   use: (directory: FileHandle) => Promise<T>,
   options: { readonly create?: boolean } = {},
 ): Promise<T> {
-  let current = await openDirectory(dir);
+  const directory = await openBelow(dir, segments, options.create);
   try {
-    for (const segment of segments) {
-      if (options.create) await makeDirectory(entry(current, segment));
-      const next = await openDirectory(entry(current, segment));
-      await current.close();
-      current = next;
-    }
-    return await use(current);
+    return await use(directory);
   } finally {
-    await current.close();
+    await directory.close();
   }
 }
 
-export async function makeDirectory(path: string): Promise<void> {
+export async function makeDirectory(path: string | Buffer): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
@@ -72,7 +82,7 @@ export async function makeDirectory(path: string): Promise<void> {
 }
 
 /** Opens a regular file for reading; null where the name is something else (link, FIFO, socket, device, directory). */
-export async function openRegular(directory: FileHandle, name: string | Uint8Array): Promise<FileHandle | null> {
+export async function openRegular(directory: FileHandle, name: Name): Promise<FileHandle | null> {
   const path = entry(directory, name);
   if (!(await lstat(path)).isFile()) return null; // opening a device can have effects
   let file: FileHandle;

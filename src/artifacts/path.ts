@@ -11,7 +11,7 @@ const maxPathBytes = 4096 - 512;
 /** Each level costs an open directory while its files are read or written. */
 export const maxDepth = 64;
 /** EMX2's column, in characters; EMX2 of 2026-02 takes 255 and says so itself. */
-const maxServerPathChars = 1024;
+export const maxServerPathChars = 1024;
 
 type PathCheck = { readonly ok: readonly string[] } | { readonly refused: string };
 
@@ -49,18 +49,6 @@ export function findCollision(paths: readonly string[]): string | null {
     }
   }
   return null;
-}
-
-/** The path of an output from the bytes of its name on disk, as EMX2 can store it. */
-export function checkOutputName(name: Uint8Array): { readonly ok: string } | { readonly refused: string } {
-  let path: string;
-  try {
-    path = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(name);
-  } catch {
-    return refused(Buffer.from(name).toString(), "is not valid UTF-8");
-  }
-  if (path.length > maxServerPathChars) return refused(path, `is longer than ${maxServerPathChars} characters`);
-  return { ok: path };
 }
 
 function refused(name: string, why: string): { readonly refused: string } {

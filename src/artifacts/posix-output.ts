@@ -6,6 +6,7 @@ import { type FileHandle, link, lstat, mkdir, mkdtemp, rmdir } from "node:fs/pro
 import { dirname, join } from "node:path";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
+import { type Name, segmentsOnDisk } from "./disk-path.ts";
 import { factsOf, readHeldStill } from "./file-content.ts";
 import { type Place, rootOf } from "./manifest.ts";
 import { entry, openDirectory, openRegular, withDirectory } from "./no-follow.ts";
@@ -94,10 +95,10 @@ const blocked: ReadonlySet<string> = new Set(["ELOOP", "ENOTDIR", "EISDIR", "EEX
 const unlinkable: ReadonlySet<string> = new Set(["EXDEV", "EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
 
 function keepLog(place: Place, row: FileRow, base: string, progress: Progress): Promise<void> {
-  const source = segmentsOf(`${row.directory}/${row.diskPath ?? row.path}`);
-  const target = [logsDirectory, ...segmentsOf(row.path)];
-  const name = target.pop() ?? "";
+  const source = [...segmentsOnDisk(row)];
   const sourceName = source.pop() ?? "";
+  const target = [logsDirectory, ...keptSegments(row, base)];
+  const name = target.pop() ?? "";
   return withDirectory(rootOf(place, row), source, (from) =>
     withDirectory(
       base,
@@ -118,6 +119,14 @@ function keepLog(place: Place, row: FileRow, base: string, progress: Progress): 
   );
 }
 
+/** A name that was escaped, or moved, may have become too long for this file system. */
+function keptSegments({ path }: FileRow, base: string): readonly string[] {
+  const checked = checkArtifactPath(path);
+  if ("ok" in checked) return checked.ok;
+  const failure = { code: "EINVAL", syscall: "keep logs", path: base, permanent: true };
+  throw new StorageError(`a log can not be kept in ${base}/${logsDirectory}: ${checked.refused}`, failure);
+}
+
 async function openToGroup(directory: FileHandle): Promise<void> {
   await directory.chmod(((await directory.stat()).mode & 0o7777) | forTheGroup);
 }
@@ -125,9 +134,9 @@ async function openToGroup(directory: FileHandle): Promise<void> {
 async function copy(
   row: FileRow,
   from: FileHandle,
-  sourceName: string,
+  sourceName: Name,
   directory: FileHandle,
-  name: string,
+  name: Name,
   progress: Progress,
 ): Promise<void> {
   await writeWhole({ control: directory, temporary, directory, name }, 0o640, async (file) => {
@@ -138,7 +147,7 @@ async function copy(
 }
 
 /** Between the hashing and now another file may have got its name. */
-async function mustBeTheOne(row: FileRow, directory: FileHandle, name: string): Promise<void> {
+async function mustBeTheOne(row: FileRow, directory: FileHandle, name: Name): Promise<void> {
   const file = await openRegular(directory, name);
   if (file === null) throw mismatch(row.path, "bytes", `a regular file of ${row.bytes}`, "something else");
   try {
@@ -148,10 +157,4 @@ async function mustBeTheOne(row: FileRow, directory: FileHandle, name: string): 
   } finally {
     await file.close();
   }
-}
-
-function segmentsOf(path: string): string[] {
-  const checked = checkArtifactPath(path);
-  if ("refused" in checked) throw new Error(`a path reached the kept logs unchecked: ${checked.refused}`);
-  return [...checked.ok];
 }

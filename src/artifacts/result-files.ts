@@ -6,57 +6,89 @@
 import { type FileHandle, readdir } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { UploadRole } from "../job/effect.ts";
+import type { Name } from "./disk-path.ts";
 import { factsOf, hashFile } from "./file-content.ts";
 import type { Listed, OutputPlace } from "./job-files.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { entry, openRegular, withDirectory } from "./no-follow.ts";
 import { quote } from "./path.ts";
-import { readSeal, type SealedFile } from "./seal.ts";
+import { readSeal, type Seal, type SealedFile } from "./seal.ts";
 import type { Progress } from "./storage-fault.ts";
 import { walk } from "./walk.ts";
 
 const maxNamesLeftOut = 10;
 
-interface Search {
-  readonly place: OutputPlace;
-  readonly role: UploadRole;
-  /** Owner of the directory that is searched. Not our own uid: network file systems may show another for what we make. */
-  readonly uid: number;
-  readonly warn: (message: string) => void;
-  readonly progress: Progress;
-  /** What is still to be found of what the run has sealed. */
-  readonly seal: Map<string, SealedFile>;
+/** What a search has come upon. */
+interface Noted {
+  readonly found: FoundFile[];
+  /** What the run has sealed, and what leads to it, as long as it was not found as it was sealed. */
+  readonly unseen: Set<string>;
+  readonly leftOut: Names;
+  readonly emptyDirectories: Names;
 }
 
-export async function findFiles(search: Omit<Search, "uid" | "seal">): Promise<Listed> {
-  const { place, role } = search;
+interface Asked {
+  readonly place: OutputPlace;
+  readonly role: UploadRole;
+  readonly warn: (message: string) => void;
+  readonly progress: Progress;
+}
+
+interface Search extends Asked, Noted {
+  /** Owner of the directory that is searched. Not our own uid: network file systems may show another for what we make. */
+  readonly uid: number;
+  readonly seal: Seal;
+}
+
+interface Names {
+  count: number;
+  readonly names: string[];
+}
+
+export async function findFiles(asked: Asked): Promise<Listed> {
+  const { place, role } = asked;
   const seal = await sealFor(place, role);
   const { dir, outputBase = dir, outputDir } = place;
-  const found: FoundFile[] = [];
-  const leftOut = { count: 0, names: [] };
+  const noted: Noted = { found: [], unseen: new Set(seal.keys()), leftOut: noNames(), emptyDirectories: noNames() };
+  const searchIn = async (root: string): Promise<Search> => ({ ...asked, ...noted, seal, uid: await ownerOf(root) });
   if (role === "log") {
-    const full = { ...search, uid: await ownerOf(dir), seal };
-    const collectLogs = () => withDirectory(dir, [controlDirectory], (control) => collectRunLogs(full, control, found));
+    const search = await searchIn(dir);
+    const collectLogs = () => withDirectory(dir, [controlDirectory], (control) => collectRunLogs(search, control));
     await orNothing(dir, collectLogs, undefined);
   }
   try {
-    const full = { ...search, uid: await ownerOf(outputBase), seal };
-    await withDirectory(outputBase, [outputDir], (output) => collectResults(full, output, found, leftOut));
+    const search = await searchIn(outputBase);
+    await withDirectory(outputBase, [outputDir], (output) => collectResults(search, output));
   } catch (error) {
-    outputDirectoryOut(search, error);
+    outputDirectoryOut(asked, error);
   }
-  const unseen = [...seal.keys()];
+  return listed(asked, noted);
+}
+
+function listed({ role, warn }: Asked, { found, unseen, leftOut, emptyDirectories }: Noted): Listed {
+  const rows = numberRows(role, found);
+  const escaped = rows.filter(({ isEscaped }) => isEscaped).map(({ path }) => path);
+  if (unseen.size === 0) {
+    if (role === "output" && leftOut.count > 0)
+      warn(`${leftOut.count} left out of the outputs: ${leftOut.names.join(", ")}`);
+    if (escaped.length > 0)
+      warn(`${escaped.length} ${role} file(s) whose names are not UTF-8 get others: ${quoted(escaped).join(", ")}`);
+  }
+  const count = leftOut.count + emptyDirectories.count;
   return {
-    ...{ rows: numberRows(role, found), leftOut },
-    ...(unseen.length === 0
-      ? {}
-      : { unseen: { count: unseen.length, names: unseen.slice(0, maxNamesLeftOut).map(quote) } }),
+    ...{ rows, leftOut: { count, names: first([...leftOut.names, ...emptyDirectories.names]) } },
+    ...(escaped.length === 0 ? {} : { escaped: { count: escaped.length, names: first(escaped) } }),
+    ...(unseen.size === 0 ? {} : { unseen: { count: unseen.size, names: quoted([...unseen]) } }),
   };
 }
 
+function noNames(): Names {
+  return { count: 0, names: [] };
+}
+
 /** Logs are still written to while the outputs are sealed. */
-async function sealFor(place: OutputPlace, role: UploadRole): Promise<Map<string, SealedFile>> {
+async function sealFor(place: OutputPlace, role: UploadRole): Promise<Seal> {
   const { dir, outputDir, manifestSha256 } = place;
   if (role === "log" || manifestSha256 === undefined) return new Map();
   const seal = (await readSeal(dir, outputDir, manifestSha256)) ?? new Map<string, SealedFile>();
@@ -75,42 +107,47 @@ function outputDirectoryOut(search: Pick<Search, "place" | "role" | "warn">, err
   refuse(search, search.place.outputDir, `the output directory can not be opened (${code})`);
 }
 
-async function collectRunLogs(search: Search, control: FileHandle, found: FoundFile[]): Promise<void> {
+async function collectRunLogs(search: Search, control: FileHandle): Promise<void> {
   for (const name of await readdir(entry(control, "."))) {
-    if (isRunLog(name)) await collect(search, control, name, { directory: controlDirectory, path: name }, found);
+    if (!isRunLog(name)) continue;
+    await collect(search, control, name, { directory: controlDirectory, path: name, diskPath: name, isLinked: false });
   }
 }
 
-async function collectResults(
-  search: Search,
-  output: FileHandle,
-  found: FoundFile[],
-  leftOut: { count: number; readonly names: string[] },
-): Promise<void> {
-  for await (const walked of walk(output)) {
+async function collectResults(search: Search, output: FileHandle): Promise<void> {
+  const { dir, outputBase = dir, outputDir } = search.place;
+  for await (const walked of walk(output, `${outputBase}/${outputDir}`)) {
     search.progress.step();
-    if (walked.is === "left out") {
-      leftOut.count += 1;
-      if (leftOut.names.length < maxNamesLeftOut) leftOut.names.push(`${quote(walked.path)} (${walked.why})`);
-      continue;
-    }
-    const whole = walked.is === "trouble" && walked.whole;
-    if (!whole && roleOfOutput(walked.path) !== search.role) continue;
-    if (walked.is === "trouble") refuse(search, walked.path, walked.why);
-    else {
-      const { directory, name, path } = walked;
-      await collect(search, directory, name, { directory: search.place.outputDir, path }, found);
+    if (walked.is === "left out") note(search.leftOut, walked.path, walked.why);
+    else if (walked.is === "empty directory") note(search.emptyDirectories, walked.path, "empty directory");
+    else if (walked.is === "trouble") {
+      if (walked.whole || roleOfOutput(walked.path) === search.role) refuse(search, walked.path, walked.why);
+    } else if (roleOfOutput(walked.path) === search.role) {
+      const { is: _file, directory, name, ...as } = walked;
+      await collect(search, directory, name, { ...as, directory: outputDir });
     }
   }
 }
 
-async function collect(
-  search: Search,
-  directory: FileHandle,
-  name: string,
-  as: { readonly directory: string; readonly path: string },
-  found: FoundFile[],
-): Promise<void> {
+function note(names: Names, path: string, why: string): void {
+  names.count += 1;
+  if (names.names.length < maxNamesLeftOut) names.names.push(`${quote(path)} (${why})`);
+}
+
+function first(names: readonly string[]): readonly string[] {
+  return names.slice(0, maxNamesLeftOut);
+}
+
+function quoted(names: readonly string[]): readonly string[] {
+  return first(names).map(quote);
+}
+
+interface As extends Pick<FoundFile, "directory" | "path" | "isEscaped"> {
+  readonly diskPath: string;
+  readonly isLinked: boolean;
+}
+
+async function collect(search: Search, directory: FileHandle, name: Name, as: As): Promise<void> {
   let file: FileHandle | null;
   try {
     file = await openRegular(directory, name);
@@ -125,15 +162,27 @@ async function collect(
     // A hard link to a file of somebody else's would otherwise be uploaded as if it were the job's.
     const { uid } = await file.stat();
     if (uid !== search.uid) return refuse(search, as.path, `it belongs to another user (uid ${uid})`);
-    const sealed = search.seal.get(as.path);
-    if (sealed === undefined) found.push({ ...as, ...(await hashFile(file, as.path, search.progress)) });
-    else if (await isAsSealed(file, sealed)) {
-      search.seal.delete(as.path);
-      found.push({ ...as, ...sealed });
-    }
+    const { isLinked, ...placed } = as;
+    const sealed = search.seal.get(as.diskPath);
+    const content = await contentOf(file, sealed, as.path, search.progress);
+    if (content) search.found.push({ ...placed, ...content });
+    // Each name counts for itself: what a link shows already may not stand in its own directory yet.
+    if (content && !isLinked) search.unseen.delete(as.diskPath);
+    if (!content && isLinked) search.unseen.add(as.path);
   } finally {
     await file.close();
   }
+}
+
+/** null: it is not as it was sealed. */
+async function contentOf(
+  file: FileHandle,
+  sealed: SealedFile | undefined,
+  name: string,
+  progress: Progress,
+): Promise<SealedFile | null> {
+  if (sealed === undefined) return hashFile(file, name, progress);
+  return (await isAsSealed(file, sealed)) ? sealed : null;
 }
 
 async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Promise<boolean> {

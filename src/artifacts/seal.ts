@@ -4,6 +4,7 @@
  * written it itself, as it may have written the outputs.
  */
 import { createHash } from "node:crypto";
+import { diskPathOf, latin, ofLatin } from "./disk-path.ts";
 import { controlDirectory } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { openRegular, withDirectory } from "./no-follow.ts";
@@ -17,7 +18,7 @@ export interface SealedFile {
   readonly sha256: string;
 }
 
-/** By path below the output directory. */
+/** By place below the output directory, as `diskPathOf` writes it: names of any bytes are told apart. */
 export type Seal = ReadonlyMap<string, SealedFile>;
 
 /** null: there is none that its receipt speaks of, and this host has to hash for itself. */
@@ -34,14 +35,14 @@ export async function readSeal(dir: string, outputDir: string, manifestSha256: s
     }
   });
   if (bytes === null || createHash("sha256").update(bytes).digest("hex") !== manifestSha256) return null;
-  return sealOf(bytes.toString());
+  return sealOf(bytes);
 }
 
 /** null: a file is named without its hash, or the other way round. */
-export function sealOf(manifest: string): Seal | null {
+export function sealOf(manifest: Uint8Array): Seal | null {
   const found = new Map<string, Omit<SealedFile, "sha256">>();
   const hashes = new Map<string, string>();
-  for (const record of manifest.split("\0")) {
+  for (const record of latin(manifest).split("\0")) {
     if (record === "") continue;
     const [, sha256, hashed] = /^([0-9a-f]{64}) [ *]\.\/(.+)$/s.exec(record) ?? [];
     const [, bytes, seconds, fraction = "", listed] =
@@ -59,7 +60,7 @@ export function sealOf(manifest: string): Seal | null {
   for (const [path, facts] of found) {
     const sha256 = hashes.get(path);
     if (sha256 === undefined) return null;
-    seal.set(path, { ...facts, sha256 });
+    seal.set(diskPathOf(ofLatin(path)), { ...facts, sha256 });
   }
   return seal;
 }

@@ -28,6 +28,7 @@ export function artifactFor(job: Job, role: UploadRole): NewArtifact {
       parametersHash: job.parametersHash ?? "",
       ...provenance(job),
       ...(job.backend === "simulate" ? { simulated: true } : {}),
+      ...(job.escaped?.[role] && { escapedNames: job.escaped[role] }),
     },
   };
 }

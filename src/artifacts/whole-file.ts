@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { errnoOf, IntegrityError } from "../errors.ts";
+import type { Name } from "./disk-path.ts";
 import { entry } from "./no-follow.ts";
 import type { Progress } from "./storage-fault.ts";
 
@@ -18,7 +19,7 @@ export interface Place {
   readonly temporary: string;
   /** Open directory of the target, on the same file system. */
   readonly directory: FileHandle;
-  readonly name: string;
+  readonly name: Name;
 }
 
 /** Lets `fill` write the file, and puts it in its place only when that, and bringing it to disk, went well. */
@@ -94,7 +95,7 @@ export function mismatch(
   return new IntegrityError(`${file}: expected ${what} ${expected}, got ${actual}`, { what, expected, actual });
 }
 
-export async function removeIfThere(path: string): Promise<void> {
+export async function removeIfThere(path: string | Buffer): Promise<void> {
   try {
     await unlink(path);
   } catch (error) {

@@ -75,7 +75,7 @@ export async function sealFiles(
   if (job.run.stage !== "ended") throw new Error(`SealFiles of job ${job.id}, whose run has not ended`);
   const { outputDir, manifestSha256 } = job.run.outcome;
   const sealed = manifestSha256 === undefined ? {} : { manifestSha256 };
-  const { rows, leftOut, unseen } = await files.list({ ...placeOf(job), outputDir, ...sealed }, effect.role);
+  const { rows, leftOut, escaped, unseen } = await files.list({ ...placeOf(job), outputDir, ...sealed }, effect.role);
   if (unseen) {
     const names = unseen.names.map(escapeText).join(", ");
     const cause = `${unseen.count} output file(s) can not be seen on this host as the job has left them: ${names}`;
@@ -90,6 +90,7 @@ export async function sealFiles(
     ...(effect.role === "output" && leftOut.count > 0
       ? { leftOut: { ...leftOut, names: leftOut.names.map(escapeText) } }
       : {}),
+    ...(escaped && { escaped }),
   };
   return { result: { is: "ok", value }, files: rows };
 }

@@ -76,6 +76,7 @@ function writeMetadata(workerId: string, metadata: ArtifactMetadata): object {
     slurm_job_id: metadata.slurmJobId,
     node: metadata.node,
     elapsed_seconds: metadata.elapsedSeconds,
+    escaped_names: metadata.escapedNames,
   };
 }
 

@@ -156,6 +156,8 @@ export interface ArtifactMetadata {
   readonly slurmJobId?: string;
   readonly node?: string;
   readonly elapsedSeconds?: number;
+  /** Files whose names on disk are not UTF-8, by the paths that they have here; `names`: the first few of them. */
+  readonly escapedNames?: { readonly count: number; readonly names: readonly string[] };
 }
 
 export interface Artifact {

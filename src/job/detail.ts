@@ -47,7 +47,7 @@ function leftOut({ leftOut }: Job): string | undefined {
   if (!leftOut) return undefined;
   const { count, names } = leftOut;
   const more = count > names.length ? ", …" : "";
-  return `${count} left out of the outputs, being no regular files: ${names.join(", ")}${more}`;
+  return `${count} left out of the outputs: ${names.join(", ")}${more}`;
 }
 
 function profileChosen({ serverProfile, profileKey }: Job): string | undefined {

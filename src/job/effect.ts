@@ -103,7 +103,13 @@ export interface EffectValue {
   CancelRun: Record<never, never>;
   CloseRun: { readonly stderrTail: readonly string[] };
   /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
-  SealFiles: { readonly total: number; readonly bytes: number; readonly sha256: string; readonly leftOut?: LeftOut };
+  SealFiles: {
+    readonly total: number;
+    readonly bytes: number;
+    readonly sha256: string;
+    readonly leftOut?: LeftOut;
+    readonly escaped?: LeftOut;
+  };
   /** `committed`: it has been before, with this very content. */
   CreateArtifact: { readonly artifactId: string; readonly committed?: true };
   PutFiles: MovedFiles;
@@ -191,7 +197,10 @@ export interface FileRow {
   readonly directory: string;
   /** Input: the artifact it belongs to. */
   readonly artifactId?: string;
-  /** Path in the artifact. On disk it is `<directory>/<path>`, unless `diskPath` names another place below `directory`. */
+  /**
+   * Path in the artifact. On disk it is `<directory>/<path>`, unless `diskPath` names another place below `directory`, of
+   * outputs and logs in the form of `artifacts/disk-path.ts`.
+   */
   readonly path: string;
   readonly diskPath?: string;
   readonly bytes: number;

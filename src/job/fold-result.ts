@@ -141,8 +141,13 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
       const { total, bytes, sha256 } = result.value;
       return total === 0 ? { stage: "none", why: "there are no files" } : { stage: "sealed", total, bytes, sha256 };
     });
-    const leftOut = result.is === "ok" ? result.value.leftOut : undefined;
-    return next === job || !leftOut ? next : { ...next, leftOut };
+    if (next === job || result.is !== "ok") return next;
+    const { leftOut, escaped } = result.value;
+    return {
+      ...next,
+      ...(leftOut && { leftOut }),
+      ...(escaped && { escaped: { ...job.escaped, [effect.role]: escaped } }),
+    };
   },
 
   CreateArtifact(job, effect, result) {

@@ -66,6 +66,8 @@ export interface Job {
   readonly outputs: Upload;
   /** What was no regular file among the outputs, and so is no part of them. */
   readonly leftOut?: LeftOut;
+  /** Files that could not keep their names, as their artifact calls them. */
+  readonly escaped?: { readonly output?: LeftOut; readonly log?: LeftOut };
   /** Reports to EMX2, sent strictly in order. */
   readonly outbox: readonly Report[];
   /** What the workload last said of itself. */

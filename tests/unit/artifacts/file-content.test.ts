@@ -23,7 +23,7 @@ test.each(["1795416373.127999890", "1795416373.999999999", "1795416373.127000000
     await Bun.write(path, "x");
     expect(Bun.spawnSync(["touch", "-d", `@${seconds}`, path]).exitCode).toBe(0);
     const listed = Bun.spawnSync(["find", path, "-printf", "%s %T@ f\\0"]).stdout.toString();
-    const sealed = sealOf(`${listed}${"0".repeat(64)}  ./f\0`)?.get("f");
+    const sealed = sealOf(Buffer.from(`${listed}${"0".repeat(64)}  ./f\0`))?.get("f");
     const file = await open(path);
     try {
       expect((await factsOf(file)).mtimeMs).toBe(sealed?.mtimeMs ?? -1);

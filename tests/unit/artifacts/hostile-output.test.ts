@@ -46,9 +46,11 @@ describe("what is no regular file", () => {
     expect(await pathsOf(w, "log")).toEqual([]);
     const { leftOut } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
     expect(leftOut.count).toBe(4);
-    expect([...leftOut.names].sort()).toEqual(
-      ["broken", "dir", "link.log", "link.txt"].map((name) => `"${name}" (symbolic link)`),
-    );
+    expect([...leftOut.names].sort()).toEqual([
+      '"broken" (symbolic link to nothing)',
+      ...["dir", "link.log", "link.txt"].map((name) => `"${name}" (symbolic link out of the output directory)`),
+    ]);
+    expect(w.warnings).toEqual([expect.stringContaining("4 left out of the outputs: ")]);
   });
 
   test("a FIFO and a socket hang nothing", async () => {
@@ -213,22 +215,27 @@ test("a file that is still written to while it is hashed is not sealed, and may 
 describe("what EMX2 can not take", () => {
   const odd = Buffer.from([0x62, 0xff, 0x2e, 0x6c, 0x6f, 0x67]); // b\xff.log
 
-  test("an output's name that is no UTF-8 stops the upload, and is named", async () => {
+  test("a name that is no UTF-8 is escaped, told of, and read under its own name, be it an output's or a log's", async () => {
     using w = await finishedJob();
-    writeFileSync(Buffer.concat([Buffer.from(join(w.dir, "output/a")), Buffer.of(0xff)]), "x");
-    expect(await faultOf(pathsOf(w))).toMatchObject({
-      permanent: true,
-      message: expect.stringContaining('"a\ufffd" is not valid UTF-8'),
-    });
-  });
-
-  test("a log's name that is no UTF-8 is left out, and stops neither logs nor outputs", async () => {
-    using w = await finishedJob();
-    writeFileSync(Buffer.concat([Buffer.from(join(w.dir, "output/")), odd]), "x");
-    writeFileSync(join(w.dir, "output/good.log"), "x");
-    expect(await pathsOf(w)).toEqual(["result.txt"]);
-    expect(await pathsOf(w, "log")).toEqual(["good.log"]);
-    expect(w.warnings).toEqual([expect.stringContaining("is not valid UTF-8")]);
+    const place = (name: Uint8Array) => Buffer.concat([Buffer.from(join(w.dir, "output/")), name]);
+    writeFileSync(place(odd), "log");
+    writeFileSync(place(Buffer.from([0x61, 0xff])), "one");
+    writeFileSync(place(Buffer.from([0x61, 0xfe])), "other");
+    writeFileSync(place(Buffer.from("a%FF")), "namesake");
+    for (const [role, expected] of [
+      ["output", { "a%FF": "namesake", "%25a%FF": "one", "a%FE": "other", "result.txt": "the result!" }],
+      ["log", { "b%FF.log": "log" }],
+    ] as const) {
+      const { rows, escaped } = await w.files.list({ dir: w.dir, outputDir: "output" }, role);
+      const read = rows.map(async (row) => [row.path, await contentOf(w.files.read({ dir: w.dir }, row))]);
+      expect(Object.fromEntries(await Promise.all(read))).toEqual(expected);
+      const names = Object.keys(expected).filter((name) => /%F[EF]/.test(name) && name !== "a%FF");
+      expect(escaped).toEqual({ count: names.length, names: names.sort() });
+    }
+    expect(w.warnings).toEqual([
+      '2 output file(s) whose names are not UTF-8 get others: "%25a%FF", "a%FE"',
+      '1 log file(s) whose names are not UTF-8 get others: "b%FF.log"',
+    ]);
   });
 
   test("a path longer than EMX2's column stops the upload", async () => {
@@ -259,7 +266,7 @@ describe("what EMX2 can not take", () => {
     for (let i = 0; i < 10; i++) writeFileSync(join(w.dir, `output/${i}`), "");
     const output = await open(join(w.dir, "output"));
     const seen: string[] = [];
-    for await (const walked of walk(output, 3)) seen.push(walked.is);
+    for await (const walked of walk(output, join(w.dir, "output"), 3)) seen.push(walked.is);
     await output.close();
     expect(seen).toEqual(["file", "file", "file", "trouble"]);
   });

@@ -85,7 +85,7 @@ test("a job that shut its directory to us is still seen to end: what it shut is 
 
 test.each([
   ["a file", "result.txt", 'output "result.txt" can not be uploaded: it can not be read (EACCES)'],
-  ["a directory", "sub", 'output "sub" can not be uploaded: can not be opened (EACCES)'],
+  ["a directory", "sub", 'output "sub" can not be uploaded: it can not be opened (EACCES)'],
 ])(
   "%s among the outputs that may not be read stops the upload: no job is COMPLETED with a part",
   async (_w, name, message) => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join, normalize } from "node:path";
 import fc from "fast-check";
-import { checkArtifactPath, checkOutputName, findCollision } from "../../../src/artifacts/path.ts";
+import { checkArtifactPath, findCollision } from "../../../src/artifacts/path.ts";
 
 describe("checkArtifactPath", () => {
   const refusals: readonly [string, string][] = [
@@ -77,23 +77,5 @@ describe("findCollision", () => {
 
   test("siblings that share a beginning do not collide", () => {
     expect(findCollision(["a", "ab", "a.b/c", "a-b"])).toBeNull();
-  });
-});
-
-describe("checkOutputName", () => {
-  test("refuses what EMX2 can not store, naming it", () => {
-    expect(checkOutputName(Uint8Array.of(0x61, 0xff))).toEqual({ refused: '"a\ufffd" is not valid UTF-8' });
-    expect(checkOutputName(Buffer.from("x".repeat(1025)))).toEqual({
-      refused: expect.stringContaining("is longer than 1024 characters"),
-    });
-  });
-
-  test("gives back every valid name as it is", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (name) => {
-        expect(checkOutputName(Buffer.from(name))).toEqual({ ok: name });
-      }),
-    );
-    expect(checkOutputName(Buffer.from("\ufeffbom"))).toEqual({ ok: "\ufeffbom" });
   });
 });

@@ -1,0 +1,89 @@
+/**
+ * Where an output or a log lies, as text. On disk a name is any bytes; the journal, EMX2 and messages hold text. A path that is
+ * UTF-8 is that text itself. Of one that is not, every byte that is no part of a character is written `%XX`, and `%` itself
+ * `%25`, so that percent-decoding gives the bytes back and no two names become one; in the journal a `/` stands before it,
+ * with which no path below a directory can begin. Pure.
+ */
+import type { FileRow } from "../job/effect.ts";
+import { checkArtifactPath, quote } from "./path.ts";
+
+/** What one level of a path is called on disk: text where it is UTF-8. */
+export type Name = string | Uint8Array;
+
+const escapedMark = "/";
+
+/** Bytes of a path, separated by `/`, as the journal holds them (`FileRow.diskPath`). */
+export function diskPathOf(bytes: Uint8Array): string {
+  return textOf(bytes) ?? escapedMark + escaped(bytes);
+}
+
+/** The path in the artifact: names that are UTF-8 stay as they are. `isEscaped`: another file may have that very name. */
+export function artifactPathOf(bytes: Uint8Array): { readonly path: string; readonly isEscaped: boolean } {
+  const whole = textOf(bytes);
+  if (whole !== null) return { path: whole, isEscaped: false };
+  const names = latin(bytes).split("/").map(ofLatin);
+  return { path: names.map((name) => textOf(name) ?? escaped(name)).join("/"), isEscaped: true };
+}
+
+/** The segments of the file's place below what holds its `directory`. */
+export function segmentsOnDisk({ directory, path, diskPath = path }: FileRow): readonly Name[] {
+  return [...segmentsOf(directory), ...(diskPath.startsWith(escapedMark) ? unescaped(diskPath) : segmentsOf(diskPath))];
+}
+
+/** Paths were checked where they came in; one that is bad here is a bug of ours, and goes no further. */
+export function segmentsOf(path: string): readonly string[] {
+  const found = checkArtifactPath(path);
+  if ("refused" in found) throw unchecked(found.refused);
+  return found.ok;
+}
+
+/** One character for each byte: what is done to paths can then be done to text, and nothing is lost. */
+export function latin(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("latin1");
+}
+
+export function ofLatin(text: string): Buffer {
+  return Buffer.from(text, "latin1");
+}
+
+/** null: it is not UTF-8. */
+function textOf(bytes: Uint8Array): string | null {
+  const text = Buffer.from(bytes).toString();
+  return Buffer.from(text).equals(bytes) ? text : null;
+}
+
+const maxCharacterBytes = 4;
+
+function escaped(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; ) {
+    const character = characterAt(bytes, at);
+    text += character === null || character === "%" ? `%${hex(bytes[at])}` : character;
+    at += character === null ? 1 : Buffer.byteLength(character);
+  }
+  return text;
+}
+
+function characterAt(bytes: Uint8Array, at: number): string | null {
+  for (let length = 1; length <= maxCharacterBytes; length++) {
+    const character = textOf(bytes.subarray(at, at + length));
+    if (character !== null) return character;
+  }
+  return null;
+}
+
+function hex(byte = 0): string {
+  return byte.toString(16).toUpperCase().padStart(2, "0");
+}
+
+function unescaped(diskPath: string): Uint8Array[] {
+  const parts = diskPath.slice(escapedMark.length).split(/%([0-9A-F]{2})/);
+  const bytes = Buffer.concat(parts.map((part, index) => Buffer.from(part, index % 2 === 0 ? "utf8" : "hex")));
+  const names = latin(bytes).split("/");
+  if (names.some((name) => ["", ".", ".."].includes(name) || name.includes("\0"))) throw unchecked(quote(diskPath));
+  return names.map(ofLatin);
+}
+
+function unchecked(path: string): Error {
+  return new Error(`a path reached the job directory unchecked: ${path}`);
+}

@@ -1,0 +1,118 @@
+/**
+ * Where a symbolic link in a run's output directory leads. It is found out name by name, the way the kernel would go, but
+ * nothing outside of that directory is ever touched: a look there could hang on a dead mount, mount one, or wake a device.
+ * What comes out is a place below the directory, to be opened from there without following anything: whatever the job
+ * swaps meanwhile, nothing else is read. Paths are text of one character a byte (`latin`).
+ */
+import type { Stats } from "node:fs";
+import { type FileHandle, lstat, readlink } from "node:fs/promises";
+import { errnoOf } from "../errors.ts";
+import { latin, ofLatin } from "./disk-path.ts";
+import { entry, withDirectory } from "./no-follow.ts";
+
+export type Led = { readonly to: "file" | "directory"; readonly place: string } | Nowhere;
+
+/** `why`: to be read behind "symbolic link". */
+interface Nowhere {
+  readonly to: "nowhere";
+  readonly why: string;
+}
+
+/** Names looked at for one link. The kernel ends after 40 links in a row, and directories here are 64 deep. */
+const maxLooks = 400;
+
+export interface Root {
+  readonly directory: FileHandle;
+  /** Absolute: as the kernel knows it, and as the job was told. */
+  readonly paths: readonly [real: readonly string[], given: readonly string[]];
+}
+
+export async function openRoot(directory: FileHandle, given: string): Promise<Root> {
+  const real = await readlink(`/proc/self/fd/${directory.fd}`, { encoding: "buffer" });
+  return { directory, paths: [namesOf(latin(real)), namesOf(latin(Buffer.from(given)))] };
+}
+
+/** `name` is a link in the directory at `place`. */
+export async function follow(root: Root, place: string, name: string): Promise<Led> {
+  let at = namesOf(place);
+  let rest = [name];
+  for (let looks = 0; looks < maxLooks && rest.length <= maxLooks; looks++) {
+    const [next, ...others] = rest;
+    if (next === undefined) return { to: "directory", place: at.join("/") };
+    if (next === ".." && at.length === 0) {
+      const back = backInside(root, rest);
+      if (back === null) return outside;
+      rest = back;
+      continue;
+    }
+    rest = others;
+    if (next === "..") at = at.slice(0, -1);
+    else if (next !== ".") {
+      const seen = await look(root, at, next);
+      if ("to" in seen) return seen;
+      if (seen.target === undefined) {
+        at = [...at, next];
+        if (seen.stats.isDirectory()) continue;
+        if (rest.length > 0) return nothing;
+        return seen.stats.isFile() ? { to: "file", place: at.join("/") } : toSpecial;
+      }
+      if (seen.target.startsWith("/")) {
+        const inside = insideOf(root, wayOf(seen.target));
+        if (inside === null) return outside;
+        at = [];
+        rest = [...inside, ...rest];
+      } else rest = [...wayOf(seen.target), ...rest];
+    }
+  }
+  return circle;
+}
+
+const outside: Nowhere = { to: "nowhere", why: "out of the output directory" };
+const nothing: Nowhere = { to: "nowhere", why: "to nothing" };
+const toSpecial: Nowhere = { to: "nowhere", why: "to what is no regular file" };
+export const circle: Nowhere = { to: "nowhere", why: "that leads in a circle" };
+
+/** The way is not there, or not any more. */
+const noWay: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EINVAL", "ENAMETOOLONG"]);
+
+async function look(
+  { directory }: Root,
+  at: readonly string[],
+  name: string,
+): Promise<{ readonly stats: Stats; readonly target?: string } | Nowhere> {
+  try {
+    return await withDirectory(entry(directory, "."), at.map(ofLatin), async (place) => {
+      const path = entry(place, ofLatin(name));
+      const stats = await lstat(path);
+      if (!stats.isSymbolicLink()) return { stats };
+      return { stats, target: latin(await readlink(path, { encoding: "buffer" })) };
+    });
+  } catch (error) {
+    const code = errnoOf(error) ?? "";
+    if (noWay.has(code)) return nothing;
+    if (code === "EACCES") return { to: "nowhere", why: "into a directory that can not be opened (EACCES)" };
+    throw error;
+  }
+}
+
+/** A way that leads up and out may come back in by name: `../output/a`. Above a place that is resolved `..` is plain. */
+function backInside(root: Root, rest: readonly string[]): string[] | null {
+  const down = rest.findIndex((name) => name !== "..");
+  if (down === -1) return null;
+  return insideOf(root, [...root.paths[0].slice(0, -down), ...rest.slice(down)]);
+}
+
+/** What an absolute path is below the directory; null: nothing. */
+function insideOf({ paths }: Root, path: readonly string[]): string[] | null {
+  const base = paths.find((names) => names.every((name, level) => path[level] === name));
+  return base === undefined ? null : path.slice(base.length);
+}
+
+/** A slash at the end asks for a directory. */
+function wayOf(target: string): string[] {
+  return [...namesOf(target), ...(/\/\.?$/.test(target) ? ["."] : [])];
+}
+
+function namesOf(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
+}

@@ -1,0 +1,72 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { artifactPathOf, diskPathOf, latin, ofLatin, segmentsOnDisk } from "../../../src/artifacts/disk-path.ts";
+
+const row = { role: "output", index: 0, directory: "output", path: "x", bytes: 0 } as const;
+const onDisk = (diskPath: string) => segmentsOnDisk({ ...row, diskPath }).map((name) => Buffer.from(name));
+
+/** Of any bytes, often such that are nearly characters or nearly escapes. */
+const name = fc
+  .oneof(
+    fc.uint8Array({ min: 1, minLength: 1, maxLength: 12 }),
+    fc
+      .array(fc.constantFrom("a", "%", "%FF", "%25", "é", "\u{1f600}", "\ufeff", "\xff", "\xc3", "\xed\xa0\x80"), {
+        minLength: 1,
+        maxLength: 5,
+      })
+      .map((parts) =>
+        Buffer.concat(parts.map((part) => Buffer.from(part, /^[\x80-\xff]+$/.test(part) ? "latin1" : "utf8"))),
+      ),
+  )
+  .map((bytes) => Buffer.from(bytes))
+  .filter((bytes) => !bytes.includes("/") && bytes.toString() !== "." && bytes.toString() !== "..");
+const path = fc.array(name, { minLength: 1, maxLength: 4 });
+const joined = (names: readonly Uint8Array[]) => ofLatin(names.map(latin).join("/"));
+const isUtf8 = (bytes: Uint8Array) => Buffer.from(Buffer.from(bytes).toString()).equals(bytes);
+
+describe("a place on disk", () => {
+  test("comes back from its text byte for byte, and the text is one that SQLite, JSON and terminals can hold", () => {
+    fc.assert(
+      fc.property(path, (names) => {
+        const text = diskPathOf(joined(names));
+        expect(onDisk(text).slice(1)).toEqual(names);
+        expect(text.isWellFormed()).toBe(true);
+        expect(text.startsWith("/")).toBe(!isUtf8(joined(names)));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("that is UTF-8 is its own text", () => {
+    for (const text of ["a b", "100%", "%FF", "\ufeffbom", "e\u0301", "é", "\ufffd", "a\nb"]) {
+      expect([diskPathOf(Buffer.from(text)), artifactPathOf(Buffer.from(text))]).toEqual([
+        text,
+        { path: text, isEscaped: false },
+      ]);
+    }
+  });
+
+  test("is checked before anything is opened", () => {
+    for (const diskPath of ["/..%FF/..", "/a%FF//b", "/%00%FF", "/./%FF", "../x"])
+      expect(() => onDisk(diskPath)).toThrow("unchecked");
+  });
+});
+
+describe("a path in the artifact", () => {
+  test("escapes the names that are not UTF-8 and no others, so that percent-decoding gives them back", () => {
+    expect(artifactPathOf(Buffer.from("100%/caf\xe9 10%", "latin1")).path).toBe("100%/caf%E9 10%25");
+    fc.assert(
+      fc.property(path, (names) => {
+        const { path: text, isEscaped } = artifactPathOf(joined(names));
+        expect(isEscaped).toBe(!names.every(isUtf8));
+        const parts = text.split("/");
+        for (const [level, bytes] of names.entries()) {
+          const part = parts[level] ?? "";
+          const decoded = part.split(/%([0-9A-F]{2})/).map((piece, at) => Buffer.from(piece, at % 2 ? "hex" : "utf8"));
+          expect(isUtf8(bytes) ? Buffer.from(part) : Buffer.concat(decoded)).toEqual(bytes);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});

@@ -1,0 +1,242 @@
+/** Links in an output directory, judged against where the kernel says that they lead. */
+import { describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import fc from "fast-check";
+import { contentOf, ownerOf, sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
+
+const secretText = "AKIA-secret";
+
+/** A finished job, and what lies around its output directory. */
+async function finished(): Promise<WorkDirectory & { readonly output: string }> {
+  const w = workDirectory();
+  await w.files.create(w.dir, ownerOf());
+  mkdirSync(join(w.root, "elsewhere"));
+  writeFileSync(join(w.root, "elsewhere/secret"), secretText);
+  writeFileSync(join(w.dir, "work/secret"), secretText);
+  return { ...w, output: join(w.dir, "output") };
+}
+
+async function outcomeOf(
+  w: WorkDirectory,
+): Promise<{ files: Record<string, string>; leftOut: string[]; count: number }> {
+  const { rows, leftOut } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
+  const files: Record<string, string> = {};
+  for (const row of rows) files[row.path] = await contentOf(w.files.read({ dir: w.dir }, row));
+  return { files, leftOut: [...leftOut.names].sort(), count: leftOut.count };
+}
+
+/** The same by the kernel's own following, which is fine where nobody changes anything meanwhile. */
+function expected(output: string): { files: Record<string, string>; leftOut: number } {
+  const files: Record<string, string> = {};
+  let leftOut = 0;
+  const root = realpathSync(output);
+  const within = (path: string, directory: string) => path === directory || path.startsWith(`${directory}/`);
+  const visit = (directory: string, prefix: string, entered: readonly string[]) => {
+    const names = readdirSync(directory);
+    if (names.length === 0 && prefix !== "") leftOut += 1;
+    for (const name of names) {
+      const path = join(directory, name);
+      let real: string;
+      try {
+        real = realpathSync(path);
+      } catch {
+        leftOut += 1;
+        continue;
+      }
+      const isLink = path !== real;
+      if (!within(real, root)) leftOut += 1;
+      else if (statSync(real).isFile()) files[prefix + name] = readFileSync(real, "utf8");
+      else if (isLink && entered.some((passed) => within(passed, real))) leftOut += 1;
+      else visit(real, `${prefix}${name}/`, [...entered, real]);
+    }
+  };
+  visit(root, "", [root]);
+  return { files, leftOut };
+}
+
+describe("links", () => {
+  test("to a file are that file under the link's name, to a directory all that is in it", async () => {
+    using w = await finished();
+    mkdirSync(join(w.output, "run-7/deep"), { recursive: true });
+    writeFileSync(join(w.output, "run-7/a.txt"), "a");
+    writeFileSync(join(w.output, "run-7/deep/b.txt"), "b");
+    symlinkSync("run-7", join(w.output, "latest"));
+    symlinkSync(join(w.output, "latest/deep/b.txt"), join(w.output, "absolute.txt"));
+    symlinkSync("../output/latest/../run-7/a.txt", join(w.output, "around.txt"));
+    symlinkSync("../a.txt", join(w.output, "run-7/deep/up.txt"));
+    expect(await outcomeOf(w)).toEqual({
+      files: {
+        "run-7/a.txt": "a",
+        "run-7/deep/b.txt": "b",
+        "run-7/deep/up.txt": "a",
+        "latest/a.txt": "a",
+        "latest/deep/b.txt": "b",
+        "latest/deep/up.txt": "a",
+        "absolute.txt": "b",
+        "around.txt": "a",
+      },
+      leftOut: [],
+      count: 0,
+    });
+  });
+
+  test("that lead out, nowhere, in circles or to what is no file are left out, each with the reason", async () => {
+    using w = await finished();
+    mkdirSync(join(w.output, "a/b"), { recursive: true });
+    writeFileSync(join(w.output, "a/f"), "f");
+    execFileSync("mkfifo", [join(w.output, "pipe")]);
+    const links = {
+      "a/b/up": "..",
+      root: ".",
+      self: "self",
+      ping: "pong",
+      pong: "ping",
+      "out.txt": "../work/secret",
+      "out.dir": join(w.root, "elsewhere"),
+      proc: "/proc/self/environ",
+      broken: "nothing/here",
+      through: "a/f/x",
+      special: "pipe",
+    };
+    for (const [name, target] of Object.entries(links)) symlinkSync(target, join(w.output, name));
+    const { rows, leftOut } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
+    expect(rows.map(({ path }) => path)).toEqual(["a/f"]);
+    expect(leftOut.count).toBe(12);
+    const reasons = w.warnings.join();
+    expect(w.warnings).toHaveLength(1);
+    for (const [name, why] of [
+      ["a/b/up", "that leads in a circle"],
+      ["root", "that leads in a circle"],
+      ["self", "that leads in a circle"],
+      ["out.txt", "out of the output directory"],
+      ["broken", "to nothing"],
+    ])
+      if (leftOut.names.some((named) => named.startsWith(`"${name}"`)))
+        expect(reasons).toContain(`"${name}" (symbolic link ${why})`);
+  });
+
+  test("are sealed by what they lead to, and wait for it with it", async () => {
+    using w = await finished();
+    writeFileSync(join(w.output, "big"), "big");
+    symlinkSync("big", join(w.output, "link"));
+    const { mtimeNs } = statSync(join(w.output, "big"), { bigint: true });
+    const seconds = `${mtimeNs / 1_000_000_000n}.${String(mtimeNs % 1_000_000_000n).padStart(9, "0")}`;
+    const hash = "0".repeat(64); // another than the file's: what is sealed is not read
+    const manifest = `3 ${seconds} big\0${hash}  ./big\0`;
+    writeFileSync(join(w.dir, ".emx2/manifest.a1.0"), manifest);
+    const place = { dir: w.dir, outputDir: "output", manifestSha256: sha256(manifest) };
+    const { rows, unseen } = await w.files.list(place, "output");
+    expect(rows.map((row) => [row.path, row.sha256, row.diskPath])).toEqual([
+      ["big", hash, undefined],
+      ["link", hash, "big"],
+    ]);
+    expect(unseen).toBeUndefined();
+    writeFileSync(join(w.output, "big"), "half");
+    expect((await w.files.list(place, "output")).unseen).toEqual({ count: 2, names: ['"big"', '"link"'] });
+    rmSync(join(w.output, "big"));
+    expect((await w.files.list(place, "output")).unseen).toEqual({ count: 1, names: ['"big"'] });
+  });
+
+  test("that turn while they are looked at never give what lies outside", async () => {
+    using w = await finished();
+    writeFileSync(join(w.output, "fine"), "fine!");
+    mkdirSync(join(w.output, "d"));
+    writeFileSync(join(w.output, "d/secret"), "fine!");
+    symlinkSync("d", join(w.output, "dir"));
+    symlinkSync("dir/secret", join(w.output, "link"));
+    const turn = async (name: string, target: string) => {
+      symlinkSync(target, join(w.root, `new-${name}`));
+      await rename(join(w.root, `new-${name}`), join(w.output, name));
+    };
+    const seen = new Set<string>();
+    for (let round = 0; round < 60; round++) {
+      const turning = (async () => {
+        await turn("dir", round % 2 ? "../../elsewhere" : "d");
+        await turn("link", round % 2 ? "fine" : "dir/secret");
+        await turn("dir", round % 2 ? "d" : join(w.root, "elsewhere"));
+      })();
+      const { rows } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
+      for (const row of rows)
+        seen.add(await contentOf(w.files.read({ dir: w.dir }, row)).catch(({ name }: Error) => name));
+      await turning;
+    }
+    expect([...seen]).toEqual(["fine!"]);
+  });
+
+  test("a directory swapped for a link after the listing is not followed at the upload", async () => {
+    using w = await finished();
+    mkdirSync(join(w.output, "d"));
+    writeFileSync(join(w.output, "d/secret"), secretText);
+    symlinkSync("d/secret", join(w.output, "link"));
+    const { rows } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
+    const row = rows.find(({ path }) => path === "link") ?? expect.unreachable();
+    renameSync(join(w.output, "d"), join(w.root, "d"));
+    symlinkSync(join(w.root, "d"), join(w.output, "d"));
+    const read = contentOf(w.files.read({ dir: w.dir }, row));
+    expect(await read.catch((error: Error) => error.name)).toBe("IntegrityError");
+  });
+
+  test("arrive as the kernel follows them, in any tree", async () => {
+    const name = fc.constantFrom("a", "b", "c");
+    const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join("/"));
+    const target = fc.oneof(
+      fc
+        .array(fc.constantFrom("a", "b", "c", "..", ".", "output"), { minLength: 1, maxLength: 5 })
+        .map((names) => names.join("/")),
+      path.map((inside) => `@OUTPUT@/${inside}`),
+      fc.constantFrom("@OUTPUT@", "@OUTPUT@/../work/secret", "../work", "@ROOT@/elsewhere", "/", "a/", "./b/./c"),
+    );
+    const step = fc.oneof(
+      fc.record({ make: fc.constant("file" as const), path }),
+      fc.record({ make: fc.constant("directory" as const), path }),
+      fc.record({ make: fc.constant("link" as const), path, target }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        using w = await finished();
+        for (const { path, ...what } of steps) {
+          const place = join(w.output, path);
+          try {
+            mkdirSync(dirname(place), { recursive: true });
+            if (what.make === "file") writeFileSync(place, path, { flag: "wx" });
+            else if (what.make === "directory") mkdirSync(place);
+            else symlinkSync(what.target.replace("@OUTPUT@", w.output).replace("@ROOT@", w.root), place);
+          } catch {
+            // Something else stands there, or a link has led out of reach.
+          }
+        }
+        const { files, leftOut } = expected(w.output);
+        const outcome = await outcomeOf(w);
+        expect(outcome.files).toEqual(files);
+        expect(outcome.count).toBe(leftOut);
+      }),
+      { numRuns: 200 },
+    );
+  }, 60_000);
+});
+
+test("empty directories are stated, behind what else was left out, and nobody is warned of them", async () => {
+  using w = await finished();
+  for (let i = 0; i < 12; i++) mkdirSync(join(w.output, `e${i}`));
+  writeFileSync(join(w.output, "empty.txt"), "");
+  const one = await outcomeOf(w);
+  expect([one.files, one.count, one.leftOut.length]).toEqual([{ "empty.txt": "" }, 12, 10]);
+  expect(one.leftOut[0]).toMatch(/^"e\d+" \(empty directory\)$/);
+  expect(w.warnings).toEqual([]);
+  execFileSync("mkfifo", [join(w.output, "z")]);
+  expect((await outcomeOf(w)).leftOut).toContain('"z" (FIFO)');
+  expect(w.warnings).toEqual(['1 left out of the outputs: "z" (FIFO)']);
+});
