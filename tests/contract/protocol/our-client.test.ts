@@ -128,6 +128,12 @@ await conformance("our client", (server) => {
       "it's (1)*!~",
       "back\\slash",
       "data.json",
+      "\u00e9",
+      "e\u0301",
+      "a+b",
+      "-rf",
+      "dot.",
+      " ends ",
     ];
 
     test("takes files of any name and type, gives them back, and is committed once, under its content hash", async () => {
