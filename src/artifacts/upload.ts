@@ -85,8 +85,7 @@ export async function putFile(
 /** Tells EMX2 of one file that stays where it is. */
 export async function registerFile(client: Emx2Client, row: FileRow, artifactId: string, call: Call): Promise<void> {
   const { path, bytes } = row;
-  const contentType = "application/octet-stream";
-  await client.putFileFacts(artifactId, { path, bytes, sha256: hashOf(row), contentType }, call);
+  await client.putFileFacts(artifactId, { path, bytes, sha256: hashOf(row) }, call);
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { type Progress, progressBounds, type Report } from "../job/job.ts";
 import type { ArtifactMetadata, Capability, NewArtifact, PosixFile } from "./client.ts";
+import { mediaType } from "./media-type.ts";
 import { unsent } from "./url-path.ts";
 
 /** The server's limits, in characters. */
@@ -85,8 +86,8 @@ export function writeCommit(content: { readonly sha256: string; readonly bytes: 
 }
 
 /** What names a file of a posix artifact. The same file gives the same text: on 2026-02 its hash is what is committed. */
-export function factsText(file: Pick<PosixFile, "sha256" | "bytes" | "contentType">): string {
-  return write({ sha256: file.sha256.toLowerCase(), size_bytes: file.bytes, content_type: file.contentType });
+export function factsText(file: PosixFile): string {
+  return write({ sha256: file.sha256.toLowerCase(), size_bytes: file.bytes, content_type: mediaType(file.path) });
 }
 
 /** Undefined members are left out. */

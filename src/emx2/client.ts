@@ -200,7 +200,6 @@ export interface PosixFile {
   readonly path: string;
   readonly bytes: number;
   readonly sha256: string;
-  readonly contentType: string;
 }
 
 export function createClient(given: Emx2Options): Emx2Client {

@@ -29,6 +29,7 @@ export interface ApiRequest {
 
 export interface Upload {
   readonly bytes: number;
+  readonly contentType: string;
   /** `Content-SHA256`, which the signature then covers; 2026-02 wants uploads signed over nothing. */
   readonly sha256?: string;
   readonly body: () => ReadableStream<Uint8Array>;
@@ -37,7 +38,6 @@ export interface Upload {
 
 /** What is sent before and after the bytes of an upload. */
 export interface Envelope {
-  readonly contentType: string;
   readonly head: Uint8Array;
   readonly tail: Uint8Array;
 }

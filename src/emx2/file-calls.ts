@@ -6,6 +6,7 @@ import type { Call, Emx2Client, FileFacts, FileUpload } from "./client.ts";
 import { type ApiRequest, type Exchange, get, isNotFound, type Reply, unlessUnknown } from "./exchange.ts";
 import type { Generation, Generations } from "./generation.ts";
 import { mustMatch } from "./integrity.ts";
+import { mediaType } from "./media-type.ts";
 import { fileEnvelope } from "./multipart.ts";
 import { sha256Hex } from "./signature.ts";
 import { downloadBody, readBounded } from "./transfer.ts";
@@ -62,7 +63,12 @@ export function fileCalls(exchange: Exchange, generations: Generations, clock: C
           method: "PUT",
           path: filePath(artifactId, file.path, generation),
           repeatable: true,
-          upload: { bytes: file.bytes, body: file.body, ...(generation === "2026-05" && { sha256 }) },
+          upload: {
+            bytes: file.bytes,
+            contentType: mediaType(file.path),
+            body: file.body,
+            ...(generation === "2026-05" && { sha256 }),
+          },
         };
         mustBeStored(artifactId, file, await exchange.json(upload, wire.readFile, call));
       }),
@@ -89,12 +95,13 @@ export function fileCalls(exchange: Exchange, generations: Generations, clock: C
  * send another.
  */
 async function postFile(exchange: Exchange, clock: Clock, artifactId: string, file: FileUpload, call?: Call) {
+  const { contentType, ...envelope } = fileEnvelope(file.path, mediaType(file.path), clock.uuid());
   const upload: ApiRequest = {
     method: "POST",
     path: urlPath("artifacts", artifactId, "files"),
     repeatable: false,
     once: true,
-    upload: { bytes: file.bytes, body: file.body, envelope: fileEnvelope(file.path, clock.uuid()) },
+    upload: { bytes: file.bytes, contentType, body: file.body, envelope },
   };
   if (await isThereAlone(exchange, artifactId, file, call)) return;
   const stored = await exchange.json(upload, wire.readFile, call).catch(async (error) => {

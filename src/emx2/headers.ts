@@ -19,10 +19,9 @@ export function requestHeaders(
   };
 }
 
-function uploadHeaders({ bytes, sha256, envelope }: Upload): Record<string, string> {
+function uploadHeaders({ bytes, contentType, sha256, envelope }: Upload): Record<string, string> {
   return {
-    // Whatever is in it: 2026-05 takes a body that is called JSON for metadata, answers 201 and drops the content.
-    "Content-Type": envelope?.contentType ?? "application/octet-stream",
+    "Content-Type": contentType,
     "Content-Length": String(bytes + (envelope ? envelope.head.length + envelope.tail.length : 0)),
     ...(sha256 !== undefined && { "Content-SHA256": sha256 }),
   };

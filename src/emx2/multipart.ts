@@ -5,8 +5,12 @@
  */
 import type { Envelope } from "./exchange.ts";
 
+interface EnvelopeOfType extends Envelope {
+  readonly contentType: string;
+}
+
 /** `boundary`: what no path contains, such as a fresh UUID. */
-export function fileEnvelope(path: string, boundary: string): Envelope {
+export function fileEnvelope(path: string, mediaType: string, boundary: string): EnvelopeOfType {
   const head = [
     `--${boundary}`,
     'Content-Disposition: form-data; name="path"',
@@ -14,7 +18,7 @@ export function fileEnvelope(path: string, boundary: string): Envelope {
     path,
     `--${boundary}`,
     'Content-Disposition: form-data; name="file"; filename="file"',
-    "Content-Type: application/octet-stream",
+    `Content-Type: ${mediaType}`,
     "",
     "",
   ];

@@ -66,7 +66,11 @@ interface UploadBody {
  * Each chunk that is taken from the upload's source counts as movement: fetch takes one when the socket has room for it.
  * A source that is longer or shorter than was said is an IntegrityError: the file changed after it was hashed.
  */
-export function uploadBody(upload: Upload, watch: IdleWatch, onBytes: Call["onBytes"] = () => undefined): UploadBody {
+export function uploadBody(
+  upload: Pick<Upload, "bytes" | "body" | "envelope">,
+  watch: IdleWatch,
+  onBytes: Call["onBytes"] = () => undefined,
+): UploadBody {
   const reader = upload.body().getReader();
   let failure: { cause: unknown } | undefined;
   let ended = false;
@@ -114,7 +118,7 @@ export function uploadBody(upload: Upload, watch: IdleWatch, onBytes: Call["onBy
   };
 }
 
-function changedSize(upload: Upload, sentBytes: number): IntegrityError {
+function changedSize(upload: Pick<Upload, "bytes">, sentBytes: number): IntegrityError {
   const mismatch = { what: "size", expected: String(upload.bytes), actual: String(sentBytes) };
   const direction = sentBytes > upload.bytes ? "more" : "fewer";
   return new IntegrityError(`a file changed while it was sent: ${direction} than ${upload.bytes} bytes`, mismatch);

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { randomFillSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { addArtifact, addJob, upgrade } from "../../src/emulator/submitter.ts";
+import { addArtifact, addJob, artifact, upgrade } from "../../src/emulator/submitter.ts";
 import { committed, sha256Of } from "./committed.ts";
 import { generations } from "./course.ts";
 import { openStage, type Stage, statusesOf } from "./harness.ts";
@@ -66,6 +66,47 @@ test.each(generations)(
     expect([...output.keys()]).toEqual(["a b/c/big.bin"]);
     expect(sha256Of(output.get("a b/c/big.bin") ?? "")).toBe(sha256Of(content));
     expect(stage.job(none).outputArtifactId).toBeNull();
+  },
+  testMs,
+);
+
+test.each(generations)(
+  "EMX2 %s: JSON keeps its content, and nothing is called what EMX2 or a browser would take for more than a file",
+  async (generation) => {
+    const program = `cd "$HPC_OUTPUT_DIR"
+      printf '{"sha256":"00","size_bytes":1}' >a.json; echo '{}' >a.ndjson; echo '{}' >a.geo+json; echo 1,2 >a.CSV
+      echo '<script>' >a.html; echo '<svg/>' >a.svg; echo run >own.log
+      head -c 11000000 /dev/zero >big.txt; head -c 11000000 /dev/zero >big.json`;
+    await using stage = await openStage({ generation, profiles: { makes: { program } } });
+    const sent = new Map<string, string | null>();
+    stage.around = async (request, answer) => {
+      const [, name] = /^PUT .*\/files\/([^/]+)$/.exec(`${request.method} ${request.url}`) ?? [];
+      if (name !== undefined) sent.set(name, request.headers.get("content-type"));
+      return answer();
+    };
+    const id = stage.submit("makes");
+    stage.start("run");
+    await stage.untilStatus(id, "COMPLETED");
+    const { outputArtifactId, logArtifactId } = stage.job(id);
+    const outputs = committed(stage, outputArtifactId);
+    const jsonText = new TextDecoder().decode(outputs.get("a.json"));
+    expect([outputs.size, jsonText, outputs.get("big.json")?.length]).toEqual([
+      8,
+      '{"sha256":"00","size_bytes":1}',
+      11e6,
+    ]);
+    const noKind = "application/octet-stream";
+    const small = { "a.json": noKind, "a.ndjson": noKind, "a.geo+json": noKind, "a.CSV": "text/csv" };
+    const active = { "a.html": noKind, "a.svg": noKind };
+    expect(Object.fromEntries(sent)).toMatchObject({ ...small, ...active, "own.log": "text/plain" });
+    // 2026-02 takes the larger ones as parts of a form, and keeps the type that it was told.
+    if (generation === "2026-05")
+      return expect(Object.fromEntries(sent)).toMatchObject({ "big.txt": "text/plain", "big.json": noKind });
+    const kept = [outputArtifactId, logArtifactId].flatMap((artifactId) => [
+      ...artifact(stage.state, artifactId ?? "").files.values(),
+    ]);
+    const typeOf = Object.fromEntries(kept.map(({ path, contentType }) => [path, contentType]));
+    expect(typeOf).toMatchObject({ ...small, ...active, "own.log": "text/plain" });
   },
   testMs,
 );

@@ -222,7 +222,6 @@ await conformance("our client", (server) => {
         path,
         bytes: 7,
         sha256: sha256Hex(path),
-        contentType: "text/csv",
       }));
       const held = [];
       for (const file of files) held.push({ path: file.path, ...(await client.putFileFacts(outputId, file)) });

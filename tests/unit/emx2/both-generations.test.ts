@@ -95,7 +95,7 @@ describe.each(["2026-02", "2026-05"] as const)("on %s", (generation) => {
     const { client, server } = await start(generation);
     const contentUrl = "file:///nfs/results/j/output";
     const { artifactId } = await client.createArtifact({ ...managed, residence: "posix", contentUrl });
-    const named = ["a/b.txt", "c.bin"].map((path) => ({ ...fileOf(path, 9), contentType: "application/octet-stream" }));
+    const named = ["a/b.txt", "c.bin"].map((path) => fileOf(path, 9));
     const held = [];
     for (const file of named) held.push({ path: file.path, ...(await client.putFileFacts(artifactId, file)) });
     await client.commit(artifactId, { sha256: hashOf(held), bytes: sum(held) });

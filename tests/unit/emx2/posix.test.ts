@@ -7,7 +7,7 @@ import { ApiError, IntegrityError } from "../../../src/errors.ts";
 import { clientOf, faultOf, healthOf, http, rawServer, secret } from "./raw-server.ts";
 
 const artifactId = "550e8400-e29b-41d4-a716-446655440000";
-const file = { path: "d/out.bin", sha256: "ab".repeat(32), bytes: 4096, contentType: "application/octet-stream" };
+const file = { path: "d/out.bin", sha256: "ab".repeat(32), bytes: 4096 };
 const text = factsText(file);
 const ofText = { sha256: sha256Hex(text), bytes: Buffer.byteLength(text) };
 const stored = ({ sha256, bytes }: { sha256: string; bytes: number }) =>

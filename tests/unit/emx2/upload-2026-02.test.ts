@@ -75,13 +75,13 @@ const putAt = (client: Emx2Client, path: string, file: Content) => client.putFil
 describe("a file of up to 10,000,000 bytes", () => {
   test("is put as it is, signed over nothing, its path in one segment", async () => {
     const file = content(10_000_000);
-    await using server = await oldServer(storedAs("sub dir/é.bin", file));
-    await putAt(clientOf(server), "sub dir/é.bin", file);
+    await using server = await oldServer(storedAs("sub dir/é.png", file));
+    await putAt(clientOf(server), "sub dir/é.png", file);
     const [sent] = server.received;
     if (!sent) return expect.unreachable();
-    expect(requests(server)).toEqual([`PUT ${files}/sub%20dir%2F%C3%A9.bin`]);
+    expect(requests(server)).toEqual([`PUT ${files}/sub%20dir%2F%C3%A9.png`]);
     expect(isSignedOverNothing(sent)).toBe(true);
-    expect(sent.headers.get("content-type")).toBe("application/octet-stream");
+    expect(sent.headers.get("content-type")).toBe("image/png");
     expect(sha256Hex(sent.body)).toBe(file.sha256);
   });
 
@@ -107,9 +107,9 @@ describe("a file above that", () => {
   const file = content(10_000_001);
 
   test("goes as a form, of a length that is known beforehand", async () => {
-    await using server = await oldServer(absent, storedAs("sub/é.bin", file));
-    await putAt(clientOf(server), "sub/é.bin", file);
-    expect(requests(server)).toEqual([`HEAD ${files}/sub%2F%C3%A9.bin`, `POST ${files}`]);
+    await using server = await oldServer(absent, storedAs("sub/é.csv", file));
+    await putAt(clientOf(server), "sub/é.csv", file);
+    expect(requests(server)).toEqual([`HEAD ${files}/sub%2F%C3%A9.csv`, `POST ${files}`]);
     const sent = server.received.at(-1);
     if (!sent) return expect.unreachable();
     expect(isSignedOverNothing(sent)).toBe(true);
@@ -118,9 +118,10 @@ describe("a file above that", () => {
     const type = sent.headers.get("content-type") ?? "";
     const form = await new Response(sent.body, { headers: { "Content-Type": type } }).formData();
     expect([...form.keys()]).toEqual(["path", "file"]);
-    expect(form.get("path")).toBe("sub/é.bin");
+    expect(form.get("path")).toBe("sub/é.csv");
     const part = form.get("file");
     if (!(part instanceof Blob)) return expect.unreachable();
+    expect(sent.body.subarray(0, 1_000).toString()).toContain("\r\nContent-Type: text/csv\r\n\r\n");
     expect(sha256Hex(await part.bytes())).toBe(file.sha256);
   });
 

@@ -206,7 +206,7 @@ describe("writeArtifact", () => {
 });
 
 test("the same file of a posix artifact has the same text, byte for byte", () => {
-  const file = { path: "x", contentType: "text/plain", bytes: 4096, sha256: "ABCD" };
+  const file = { path: "x.txt", bytes: 4096, sha256: "ABCD" };
   expect(factsText(file)).toBe('{"sha256":"abcd","size_bytes":4096,"content_type":"text/plain"}');
 });
 
