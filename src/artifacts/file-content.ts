@@ -1,11 +1,14 @@
 /**
  * Content of outputs and logs: hashed, and read again for the upload, with size and modification time held still in
- * between. A straggler of the job that goes on writing is noticed and never uploaded half old and half new.
+ * between, and of a log its content. A straggler of the job that goes on writing is noticed and never uploaded half old and
+ * half new.
  */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
+import { factsOf } from "./file-facts.ts";
+import { piecesOf, readPieces } from "./log-content.ts";
 import type { Progress } from "./storage-fault.ts";
 import { mismatch } from "./whole-file.ts";
 
@@ -16,15 +19,6 @@ export interface Content {
   readonly bytes: number;
   readonly sha256: string;
   readonly mtimeMs: number;
-}
-
-/**
- * Size and modification time, in whole milliseconds, cut off as the batch script's manifest has it: as a floating-point
- * number of milliseconds, what lies just below a whole one has been rounded up to it (one file in some 8,000).
- */
-export async function factsOf(file: FileHandle): Promise<{ size: number; mtimeMs: number; mtimeNs: bigint }> {
-  const { size, mtimeNs } = await file.stat({ bigint: true });
-  return { size: Number(size), mtimeMs: Number(mtimeNs / 1_000_000n), mtimeNs };
 }
 
 /** Hashes an open file. A StorageError (EBUSY) if it changes meanwhile: somebody is still writing to it, so come back. */
@@ -59,6 +53,8 @@ export interface Source {
  * bytes leave, so that an upload of a file that changed is never complete.
  */
 export function readHeldStill(row: FileRow, source: Source): ReadableStream<Uint8Array> {
+  const pieces = piecesOf(row);
+  const hash = row.role === "log" ? createHash("sha256") : undefined;
   let file: FileHandle | null = null;
   let sent = 0;
   let over = false;
@@ -69,13 +65,13 @@ export function readHeldStill(row: FileRow, source: Source): ReadableStream<Uint
     if (over) return close(); // it was opened after all, too late
     if (file === null) throw mismatch(row.path, "bytes", `a regular file of ${row.bytes}`, "something else");
     if (sent === 0) await checkUnchanged(file, row);
-    const buffer = Buffer.allocUnsafe(Math.min(readChunkBytes, row.bytes - sent));
-    const { bytesRead } = buffer.length === 0 ? { bytesRead: 0 } : await file.read(buffer, 0, buffer.length, sent);
-    if (bytesRead === 0 && sent < row.bytes) throw changed(row.path, "bytes", row.bytes, sent);
-    sent += bytesRead;
+    const chunk = await readPieces(file, pieces, sent, readChunkBytes);
+    if (chunk.length === 0 && sent < row.bytes) throw changed(row.path, "bytes", row.bytes, sent);
+    hash?.update(chunk);
+    sent += chunk.length;
     const last = sent === row.bytes;
-    if (last) await checkUnchanged(file, row);
-    if (bytesRead > 0) controller.enqueue(buffer.subarray(0, bytesRead));
+    if (last) await checkUnchanged(file, row, hash?.digest("hex"));
+    if (chunk.length > 0) controller.enqueue(chunk);
     if (!last) return;
     await close();
     controller.close();
@@ -107,7 +103,12 @@ export function readHeldStill(row: FileRow, source: Source): ReadableStream<Uint
   );
 }
 
-async function checkUnchanged(file: FileHandle, row: FileRow): Promise<void> {
+/** `sha256`: of what was read of a log, which may have grown. */
+async function checkUnchanged(file: FileHandle, row: FileRow, sha256?: string): Promise<void> {
+  if (row.role === "log") {
+    if (sha256 === undefined || sha256 === row.sha256) return;
+    throw mismatch(`${row.path} changed while it was read`, "sha256", String(row.sha256), sha256);
+  }
   const { size, mtimeMs } = await factsOf(file);
   if (size !== row.bytes) throw changed(row.path, "bytes", row.bytes, size);
   if (row.mtimeMs !== undefined && mtimeMs !== row.mtimeMs) {

@@ -67,8 +67,10 @@ export interface JobFiles {
    * Regular files of the outcome's output directory, and what links lead to in it, split into outputs and logs, each hashed;
    * size and mtime held still.
    * What the run has sealed is not read; `unseen`: what should be there by its manifest, and is not, or is not as it was.
+   * Of a log that is longer than `maxLogBytes` the first and the last part are taken. `growing`: logs that somebody still
+   * writes to, taken as far as they were written when they were first looked at.
    */
-  list(place: OutputPlace, role: "output" | "log"): Promise<Listed>;
+  list(place: OutputPlace, role: "output" | "log", maxLogBytes?: number): Promise<Listed>;
   /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */
   keepLogs(place: Place, rows: readonly FileRow[], base: string): Promise<void>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */
@@ -94,6 +96,7 @@ export interface Listed {
   /** Those whose names are not UTF-8, as they are called in the artifact. */
   readonly escaped?: LeftOut;
   readonly unseen?: LeftOut;
+  readonly growing?: LeftOut;
 }
 
 /** Who takes care of a job directory. */

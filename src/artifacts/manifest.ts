@@ -64,8 +64,9 @@ export interface FoundFile {
   /** Its own name can not be had: one that another file has goes to that file. */
   readonly isEscaped?: boolean;
   readonly bytes: number;
-  readonly mtimeMs: number;
+  readonly mtimeMs?: number;
   readonly sha256: string;
+  readonly cut?: NonNullable<FileRow["cut"]>;
 }
 
 /**
@@ -107,10 +108,12 @@ export function numberRows(role: UploadRole, files: readonly FoundFile[]): Numbe
 export type NumberedRow = FileRow & Pick<FoundFile, "isEscaped">;
 
 function rowOf(role: UploadRole, index: number, file: FoundFile, path: string): NumberedRow {
-  const { directory, bytes, sha256, mtimeMs, isEscaped } = file;
+  const { directory, bytes, sha256, mtimeMs, cut, isEscaped } = file;
   const diskPath = file.diskPath ?? file.path;
   return {
-    ...{ role, index, directory, path, bytes, sha256, mtimeMs },
+    ...{ role, index, directory, path, bytes, sha256 },
+    ...(mtimeMs === undefined ? {} : { mtimeMs }),
+    ...(cut === undefined ? {} : { cut }),
     ...(diskPath === path ? {} : { diskPath }),
     ...(isEscaped ? { isEscaped } : {}),
   };

@@ -7,12 +7,13 @@ import { dirname, join } from "node:path";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import { type Name, segmentsOnDisk } from "./disk-path.ts";
-import { factsOf, readHeldStill } from "./file-content.ts";
+import { readHeldStill } from "./file-content.ts";
+import { factsOf } from "./file-facts.ts";
 import { type Place, rootOf } from "./manifest.ts";
 import { entry, openDirectory, openRegular, withDirectory } from "./no-follow.ts";
 import { checkArtifactPath } from "./path.ts";
 import type { Progress } from "./storage-fault.ts";
-import { mismatch, removeIfThere, writeStream, writeWhole } from "./whole-file.ts";
+import { removeIfThere, writeStream, writeWhole } from "./whole-file.ts";
 
 /** Results are for the group that works with them; the rest of the machine has no part in them. */
 const forTheGroup = 0o050;
@@ -112,7 +113,10 @@ function keepLog(place: Place, row: FileRow, base: string, progress: Progress): 
           if (!unlinkable.has(errnoOf(error) ?? "")) throw error;
           return copy(row, from, sourceName, directory, name, progress);
         }
-        await mustBeTheOne(row, directory, name);
+        if (await isTheOne(row, directory, name)) return;
+        // Somebody still writes to it, or its name is another file's by now.
+        await removeIfThere(entry(directory, name));
+        await copy(row, from, sourceName, directory, name, progress);
       },
       { create: true },
     ),
@@ -146,14 +150,13 @@ async function copy(
   });
 }
 
-/** Between the hashing and now another file may have got its name. */
-async function mustBeTheOne(row: FileRow, directory: FileHandle, name: Name): Promise<void> {
+/** As it was when it was hashed. */
+async function isTheOne(row: FileRow, directory: FileHandle, name: Name): Promise<boolean> {
   const file = await openRegular(directory, name);
-  if (file === null) throw mismatch(row.path, "bytes", `a regular file of ${row.bytes}`, "something else");
+  if (file === null) return false;
   try {
     const { size, mtimeMs } = await factsOf(file);
-    if (size !== row.bytes) throw mismatch(row.path, "bytes", String(row.bytes), String(size));
-    if (mtimeMs !== row.mtimeMs) throw mismatch(row.path, "mtimeMs", String(row.mtimeMs), String(mtimeMs));
+    return size === row.bytes && mtimeMs === row.mtimeMs;
   } finally {
     await file.close();
   }

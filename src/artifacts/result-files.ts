@@ -6,9 +6,12 @@
 import { type FileHandle, readdir } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { UploadRole } from "../job/effect.ts";
+import type { LeftOut } from "../job/job.ts";
 import type { Name } from "./disk-path.ts";
-import { factsOf, hashFile } from "./file-content.ts";
+import { hashFile } from "./file-content.ts";
+import { factsOf } from "./file-facts.ts";
 import type { Listed, OutputPlace } from "./job-files.ts";
+import { hashLog } from "./log-content.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { entry, openRegular, withDirectory } from "./no-follow.ts";
@@ -26,11 +29,15 @@ interface Noted {
   readonly unseen: Set<string>;
   readonly leftOut: Names;
   readonly emptyDirectories: Names;
+  /** Logs that are still being written to. */
+  readonly growing: string[];
 }
 
 interface Asked {
   readonly place: OutputPlace;
   readonly role: UploadRole;
+  /** A larger log is cut; undefined: none is. */
+  readonly maxLogBytes: number | undefined;
   readonly warn: (message: string) => void;
   readonly progress: Progress;
 }
@@ -50,7 +57,10 @@ export async function findFiles(asked: Asked): Promise<Listed> {
   const { place, role } = asked;
   const seal = await sealFor(place, role);
   const { dir, outputBase = dir, outputDir } = place;
-  const noted: Noted = { found: [], unseen: new Set(seal.keys()), leftOut: noNames(), emptyDirectories: noNames() };
+  const noted: Noted = {
+    ...{ found: [], unseen: new Set(seal.keys()), growing: [] },
+    ...{ leftOut: noNames(), emptyDirectories: noNames() },
+  };
   const searchIn = async (root: string): Promise<Search> => ({ ...asked, ...noted, seal, uid: await ownerOf(root) });
   if (role === "log") {
     const search = await searchIn(dir);
@@ -66,7 +76,7 @@ export async function findFiles(asked: Asked): Promise<Listed> {
   return listed(asked, noted);
 }
 
-function listed({ role, warn }: Asked, { found, unseen, leftOut, emptyDirectories }: Noted): Listed {
+function listed({ role, warn }: Asked, { found, unseen, growing, leftOut, emptyDirectories }: Noted): Listed {
   const rows = numberRows(role, found);
   const escaped = rows.filter(({ isEscaped }) => isEscaped).map(({ path }) => path);
   if (unseen.size === 0) {
@@ -79,8 +89,13 @@ function listed({ role, warn }: Asked, { found, unseen, leftOut, emptyDirectorie
   return {
     ...{ rows, leftOut: { count, names: first([...leftOut.names, ...emptyDirectories.names]) } },
     ...(escaped.length === 0 ? {} : { escaped: { count: escaped.length, names: first(escaped) } }),
-    ...(unseen.size === 0 ? {} : { unseen: { count: unseen.size, names: quoted([...unseen]) } }),
+    ...(unseen.size === 0 ? {} : { unseen: firstOf([...unseen]) }),
+    ...(growing.length === 0 ? {} : { growing: firstOf(growing) }),
   };
+}
+
+function firstOf(paths: readonly string[]): LeftOut {
+  return { count: paths.length, names: quoted(paths) };
 }
 
 function noNames(): Names {
@@ -163,6 +178,7 @@ async function collect(search: Search, directory: FileHandle, name: Name, as: As
     const { uid } = await file.stat();
     if (uid !== search.uid) return refuse(search, as.path, `it belongs to another user (uid ${uid})`);
     const { isLinked, ...placed } = as;
+    if (search.role === "log") return await collectLog(search, file, placed);
     const sealed = search.seal.get(as.diskPath);
     const content = await contentOf(file, sealed, as.path, search.progress);
     if (content) search.found.push({ ...placed, ...content });
@@ -183,6 +199,13 @@ async function contentOf(
 ): Promise<SealedFile | null> {
   if (sealed === undefined) return hashFile(file, name, progress);
   return (await isAsSealed(file, sealed)) ? sealed : null;
+}
+
+async function collectLog(search: Search, file: FileHandle, as: Omit<As, "isLinked">): Promise<void> {
+  const content = await hashLog(file, as, search.maxLogBytes, search.progress);
+  if (content?.mtimeMs === undefined) search.growing.push(as.path);
+  if (content === null) refuse(search, as.path, "it was truncated while it was read");
+  else search.found.push({ ...as, ...content });
 }
 
 async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Promise<boolean> {

@@ -51,6 +51,7 @@ export function demoConfig(
       waits: { receiptMs: 60_000, sealMs: patienceMs, cancelledMs: 60_000, lostAfterMs: patienceMs },
       neverRunnablePatienceMs: null,
       stderrLinesInReports: 20,
+      maxLogBytes: 64 * 2 ** 20,
     },
     slurm: {
       maxSubmissionsPerMinute: 60,

@@ -58,6 +58,7 @@ export interface WorkerSettings {
   /** In the queue for a reason that can never clear; null: for ever. */
   readonly neverRunnablePatienceMs: number | null;
   readonly stderrLinesInReports: number;
+  readonly maxLogBytes: number;
 }
 
 /** Milliseconds. */

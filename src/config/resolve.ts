@@ -105,6 +105,7 @@ function workerSettings(worker: Settings["worker"], around: Surroundings): Worke
     },
     neverRunnablePatienceMs: durationOrNeverMs(worker.never_runnable_patience),
     stderrLinesInReports: worker.stderr_lines_in_reports,
+    maxLogBytes: sizeBytes(worker.max_log_size),
   };
 }
 

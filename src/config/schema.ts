@@ -132,6 +132,10 @@ function workerKeys(places: Places) {
       is.count(0, "Last lines of stderr in reports to EMX2; 0: none, where they could hold patient data."),
       20,
     ),
+    max_log_size: v.optional(
+      is.size("A log that is larger is uploaded as its first and last part, half of this each; posix ones stay whole."),
+      "64M",
+    ),
   };
 }
 

@@ -19,6 +19,8 @@ import { callFor } from "./server-effects.ts";
 
 /** With pauses that double up to a minute: some six. */
 const unseenTries = 10;
+/** A stray of the job may write for ever; a network file system shows the last lines within a minute. */
+const growingTries = 6;
 /** The other daemon may be at its end; a job is not held for it for more than some minutes. */
 const foreignTries = 10;
 
@@ -70,20 +72,28 @@ function rootsFor(job: Job, row: FileRow, { posixRoots, profileOf }: EffectConte
 export async function sealFiles(
   job: Job,
   effect: EffectOf<"SealFiles">,
-  { files }: EffectContext,
+  { files, maxLogBytes, log }: EffectContext,
 ): Promise<Ending<"SealFiles">> {
   if (job.run.stage !== "ended") throw new Error(`SealFiles of job ${job.id}, whose run has not ended`);
   const { outputDir, manifestSha256 } = job.run.outcome;
   const sealed = manifestSha256 === undefined ? {} : { manifestSha256 };
-  const { rows, leftOut, escaped, unseen } = await files.list({ ...placeOf(job), outputDir, ...sealed }, effect.role);
+  const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
+  const place = { ...placeOf(job), outputDir, ...sealed };
+  const listed = await files.list(place, effect.role, logs === undefined ? maxLogBytes : undefined);
+  const { rows, leftOut, escaped, unseen, growing } = listed;
+  const failures = job.waits[laneOf(effect)]?.failures ?? 0;
   if (unseen) {
     const names = unseen.names.map(escapeText).join(", ");
     const cause = `${unseen.count} output file(s) can not be seen on this host as the job has left them: ${names}`;
     // A network file system may be minutes behind the compute node.
-    const mayCome = (job.waits[laneOf(effect)]?.failures ?? 0) < unseenTries;
+    const mayCome = failures < unseenTries;
     return { result: mayCome ? { is: "retry", cause } : { is: "refused", cause } };
   }
-  const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
+  if (growing) {
+    const cause = `${growing.count} log file(s) are still being written to: ${growing.names.map(escapeText).join(", ")}`;
+    if (failures < growingTries) return { result: { is: "retry", cause } };
+    log.warn("logs are taken as far as they are written: somebody goes on writing", { jobId: job.id, cause });
+  }
   if (logs !== undefined && rows.length > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
   const value = {
     ...{ total: rows.length, bytes: sumBytes(rows), sha256: contentHash(rows) },

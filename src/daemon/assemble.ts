@@ -63,6 +63,7 @@ export interface Settings {
   readonly neverRunnablePatienceMs: number | null;
   readonly killWaitMs: number;
   readonly stderrLinesInReports: number;
+  readonly maxLogBytes: number;
   jobDir(jobId: JobId): string;
   /** Of the job directories that are there. */
   jobsOnDisk(): Promise<readonly JobId[]>;
@@ -137,6 +138,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     apptainer: settings.apptainer,
     posixRoots: settings.posixRoots,
     stderrLinesInReports: settings.stderrLinesInReports,
+    maxLogBytes: settings.maxLogBytes,
     sealMs: settings.waits.sealMs,
     uploadRetryMs: settings.uploadRetryMs,
     delays,

@@ -145,6 +145,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       neverRunnablePatienceMs: config.worker.neverRunnablePatienceMs,
       killWaitMs: config.slurm.killWaitMs,
       stderrLinesInReports: config.worker.stderrLinesInReports,
+      maxLogBytes: config.worker.maxLogBytes,
       jobDir: (jobId) => join(tmpDir, jobId),
       jobsOnDisk: async () => (await namesIn(clock, tmpDir)).filter((name) => uuid.test(name)),
       takeOver: options.takeOver ?? false,

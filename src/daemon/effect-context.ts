@@ -28,6 +28,8 @@ export interface EffectContext {
   readonly posixRoots: PosixRoots;
   readonly delays: Delays;
   readonly stderrLinesInReports: number;
+  /** A longer log is uploaded in two parts. */
+  readonly maxLogBytes: number;
   /** How long outputs may be hashed on the compute node. */
   readonly sealMs: number;
   /** How long EMX2 may fail to take a file; null: for ever. */

@@ -206,6 +206,8 @@ export interface FileRow {
   readonly bytes: number;
   /** Lower-case hex; absent where the server does not tell. */
   readonly sha256?: string;
-  /** Milliseconds; outputs and logs: as it was when it was hashed. */
+  /** Milliseconds; outputs and logs: as it was when it was hashed. Absent for a log that is still being written to. */
   readonly mtimeMs?: number;
+  /** A log that is too large to go whole: of so many bytes on disk the first and the last `partBytes` go, `bytes` in all. */
+  readonly cut?: { readonly diskBytes: number; readonly partBytes: number };
 }

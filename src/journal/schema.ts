@@ -31,6 +31,8 @@ const migrations: readonly string[] = [
   `,
   // One file after another of a large job is nothing to look back at.
   "CREATE INDEX told_event ON event (job, id) WHERE kind <> 'FileDone'",
+  // Logs that are too large to go whole.
+  "ALTER TABLE file ADD COLUMN disk_bytes INTEGER; ALTER TABLE file ADD COLUMN part_bytes INTEGER",
 ];
 
 const schemaVersion = migrations.length;

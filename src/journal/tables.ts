@@ -67,8 +67,9 @@ export class Tables {
   #replaceFiles(jobId: JobId, files: readonly FileRow[]): void {
     for (const role of new Set(files.map((row) => row.role))) this.#sql.removeFilesOfRole.run(jobId, role);
     for (const row of files) {
-      const { role, index, directory, artifactId, path, diskPath, bytes, sha256, mtimeMs } = row;
-      const optional = [artifactId, diskPath, sha256, mtimeMs].map((value) => value ?? null);
+      const { role, index, directory, artifactId, path, diskPath, bytes, sha256, mtimeMs, cut } = row;
+      const { diskBytes, partBytes } = cut ?? {};
+      const optional = [artifactId, diskPath, sha256, mtimeMs, diskBytes, partBytes].map((value) => value ?? null);
       this.#sql.addFile.run(jobId, role, index, directory, path, bytes, ...optional);
     }
   }
@@ -84,9 +85,12 @@ interface FileColumns {
   readonly bytes: number;
   readonly sha256: string | null;
   readonly mtime_ms: number | null;
+  readonly disk_bytes: number | null;
+  readonly part_bytes: number | null;
 }
 
-const fileColumns = "role, idx, directory, artifact_id, path, disk_path, bytes, sha256, mtime_ms";
+const fileColumns =
+  "role, idx, directory, artifact_id, path, disk_path, bytes, sha256, mtime_ms, disk_bytes, part_bytes";
 
 function prepare(database: Database) {
   return {
@@ -98,8 +102,9 @@ function prepare(database: Database) {
     begin: database.prepare("INSERT INTO effect (id, job, lane, kind, intent) VALUES (?, ?, ?, ?, ?)"),
     end: database.prepare("UPDATE effect SET result = ? WHERE id = ? AND job = ?"),
     addFile: database.prepare(
-      `INSERT INTO file (job, role, idx, directory, path, bytes, artifact_id, disk_path, sha256, mtime_ms)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO file (job, role, idx, directory, path, bytes, artifact_id, disk_path, sha256, mtime_ms,
+         disk_bytes, part_bytes)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     removeJob: database.prepare("DELETE FROM job WHERE id = ?"),
     removeEffects: database.prepare("DELETE FROM effect WHERE job = ?"),
@@ -130,6 +135,9 @@ function fileRow(row: FileColumns): FileRow {
     ...(row.disk_path === null ? {} : { diskPath: row.disk_path }),
     ...(row.sha256 === null ? {} : { sha256: row.sha256 }),
     ...(row.mtime_ms === null ? {} : { mtimeMs: row.mtime_ms }),
+    ...(row.disk_bytes === null || row.part_bytes === null
+      ? {}
+      : { cut: { diskBytes: row.disk_bytes, partBytes: row.part_bytes } }),
   };
 }
 

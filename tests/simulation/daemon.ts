@@ -197,7 +197,7 @@ export class Daemon {
         keepJobDirsMs: 24 * 60 * minuteMs,
       },
       waits,
-      ...{ neverRunnablePatienceMs: null, killWaitMs: minuteMs, stderrLinesInReports: 5 },
+      ...{ neverRunnablePatienceMs: null, killWaitMs: minuteMs, stderrLinesInReports: 5, maxLogBytes: 64 * 2 ** 20 },
       takeOver: this.#takesOver,
       sightOf: async () => "fresh",
       jobDir: (jobId) => `/jobs/${jobId}`,

@@ -97,6 +97,7 @@ class Site {
           uploadRetryMs: null,
           keepJobDirsMs: 24 * hourMs,
           stderrLinesInReports: 5,
+          maxLogBytes: 64 * 2 ** 20,
         },
         ...{ neverRunnablePatienceMs: null, killWaitMs: 5 * minuteMs },
         waits: { receiptMs: 60_000, sealMs: 3_600_000, cancelledMs: 60_000, lostAfterMs: hourMs },

@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { factsOf, hashFile } from "../../../src/artifacts/file-content.ts";
+import { hashFile } from "../../../src/artifacts/file-content.ts";
+import { factsOf } from "../../../src/artifacts/file-facts.ts";
 import { sealOf } from "../../../src/artifacts/seal.ts";
 
 const progress = { step: () => {}, elsewhere: <T>(work: Promise<T>) => work };

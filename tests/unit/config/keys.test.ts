@@ -130,6 +130,11 @@ describe("what values come to", () => {
     expect(load(box, configText({ worker: `min_free_disk: ${text}` })).worker.minFreeDiskBytes).toBe(bytes);
   });
 
+  test("a log is cut above a size, or above nothing", () => {
+    expect(load(box, configText({ worker: "max_log_size: 1M" })).worker.maxLogBytes).toBe(2 ** 20);
+    expect(load(box, configText({ worker: "max_log_size: 0" })).worker.maxLogBytes).toBe(0);
+  });
+
   test.each([
     ["state_dir: state", () => join(box.directory, "state")],
     ["state_dir: ../state/", () => join(box.directory, "../state")],

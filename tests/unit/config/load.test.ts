@@ -56,6 +56,7 @@ describe("a whole file", () => {
       waits: { receiptMs: 60_000, sealMs: 3_600_000, cancelledMs: 60_000, lostAfterMs: 3_600_000 },
       neverRunnablePatienceMs: null,
       stderrLinesInReports: 20,
+      maxLogBytes: 64 * 2 ** 20,
     });
     expect(config.slurm).toEqual({
       maxSubmissionsPerMinute: 60,

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock as clock } from "../../../src/clock.ts";
 import { StateError } from "../../../src/errors.ts";
+import type { FileRow } from "../../../src/job/effect.ts";
 import { Journal, openJournal } from "../../../src/journal/journal.ts";
 import { openDatabase } from "../../../src/journal/schema.ts";
 import { filePut, jobOf, manualClock, outputRow } from "./records.ts";
@@ -68,6 +69,23 @@ describe("the file", () => {
       const rows = database.query("SELECT value FROM meta WHERE key IN ('schema', 'written_by') ORDER BY key").values();
       expect(rows).toEqual([["99"], ["7.0.0"]]);
     });
+  });
+
+  test("of an older schema becomes one of ours, with all that is in it", () => {
+    const row = outputRow(1);
+    const cut: FileRow = { ...outputRow(2), cut: { diskBytes: 100, partBytes: 10 } };
+    const journal = openJournal(path, { clock });
+    journal.record({ ...filePut("job-1", 1), files: [row] }, "durable");
+    journal.close();
+    edit((database) => {
+      for (const column of ["disk_bytes", "part_bytes"]) database.run(`ALTER TABLE file DROP COLUMN ${column}`);
+      database.run("UPDATE meta SET value = '2' WHERE key = 'schema'");
+    });
+    const ours = openJournal(path, { clock });
+    expect(ours.files("job-1", "output", 0, 9)).toEqual([row]);
+    ours.record({ ...filePut("job-1", 2), files: [row, cut] }, "durable");
+    expect(ours.files("job-1", "output", 0, 9)).toEqual([row, cut]);
+    ours.close();
   });
 
   test("that is no journal is refused", () => {
