@@ -16,7 +16,7 @@ import type { Program } from "./program.ts";
 
 const bytes = Number(process.env["EMX2_TEST_LARGE_BYTES"] || 64 * 1024 * 1024);
 const files = Number(process.env["EMX2_TEST_LARGE_FILES"] || 500);
-const boundMs = 30_000 + bytes / 5_000 + files * 60;
+const boundMs = 30_000 + bytes / 20_000 + files * 60;
 const testMs = boundMs + 60_000;
 const maxPeakBytes = 150 * 1e6;
 const heartbeatMs = 2_000;
