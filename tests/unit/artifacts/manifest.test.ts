@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import {
   contentHash,
   type FoundFile,
@@ -7,6 +8,7 @@ import {
   roleOfOutput,
   sumBytes,
 } from "../../../src/artifacts/manifest.ts";
+import { findCollision } from "../../../src/artifacts/path.ts";
 import { sha256 } from "./work-directory.ts";
 
 describe("contentHash", () => {
@@ -113,5 +115,39 @@ describe("numberRows", () => {
       ["output/slurm-7.out", undefined],
       ["slurm-7.out", undefined],
     ]);
+  });
+
+  test("escaped names and moved logs never meet another file, whatever is there and in whatever order it is found", () => {
+    const segment = fc.constantFrom("a", "%FF", "%25%FF", "%25", "output", "slurm-7.out", "x.log");
+    const file = fc.record({
+      ours: fc.constant(false),
+      path: fc.array(segment, { minLength: 1, maxLength: 3 }).map((names) => names.join("/")),
+      bytes: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
+    });
+    const found_ = fc.uniqueArray(file, { maxLength: 12, selector: ({ path, bytes }) => `${path} ${bytes}` });
+    fc.assert(
+      fc.property(found_, fc.boolean(), fc.infiniteStream(fc.nat()), (files, withRunLog, order) => {
+        const all: FoundFile[] = files.map(({ path, bytes }) =>
+          bytes === undefined
+            ? found("output", path)
+            : { ...found("output", path), diskPath: `/${path}${bytes}`, isEscaped: true },
+        );
+        const plain = all.filter(({ isEscaped }) => !isEscaped).map(({ path }) => path);
+        fc.pre(findCollision(plain) === null && !plain.includes("output"));
+        fc.pre(all.every(({ path, isEscaped }) => !isEscaped || path.includes("%")));
+        const ours = withRunLog ? [found(".emx2", "slurm-7.out")] : [];
+        const rows = numberRows("log", [...all, ...ours]);
+        expect(findCollision(rows.map(({ path }) => path))).toBeNull();
+        expect(rows).toHaveLength(all.length + ours.length);
+        for (const row of rows) {
+          if (row.directory === ".emx2") expect(row.path).toBe("slurm-7.out");
+          else if (!row.isEscaped && !(withRunLog && /^slurm-7.out(\/|$)/.test(row.diskPath ?? row.path)))
+            expect(row.diskPath).toBeUndefined();
+        }
+        const shuffled = all.map((one) => ({ one, key: order.next().value ?? 0 })).sort((a, b) => a.key - b.key);
+        expect(numberRows("log", [...ours, ...shuffled.map(({ one }) => one)])).toEqual(rows);
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });

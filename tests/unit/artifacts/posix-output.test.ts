@@ -62,6 +62,17 @@ describe("kept logs", () => {
     expect(mode(join(base, "logs"))).toBe(0o750);
   });
 
+  test("of a name that is not UTF-8 lie under the name that EMX2 knows, unless that is too long: then it is said", async () => {
+    const odd = (first: string) =>
+      Buffer.concat([Buffer.from(join(base, "output", first)), Buffer.from("\xff.log", "latin1")]);
+    writeFileSync(odd("b"), "odd");
+    await w.files.keepLogs(place, await listed(), base);
+    expect(readFileSync(join(base, "logs/b%FF.log"), "utf8")).toBe("odd");
+    writeFileSync(odd("%".repeat(100)), "long");
+    const fault = await faultOf(w.files.keepLogs(place, await listed(), base));
+    expect(fault).toMatchObject({ permanent: true, message: expect.stringContaining("longer than 255 bytes") });
+  });
+
   test("replace what the job put under their names, and follow nothing that it left", async () => {
     const precious = join(w.root, "precious");
     writeFileSync(precious, "x");

@@ -53,6 +53,12 @@ describe("artifactFor", () => {
     });
   });
 
+  test("tells of its own files that could not keep their names", () => {
+    const escaped = { output: { count: 12, names: ["caf%E9"] } };
+    expect(artifactFor({ ...job, escaped }, "output").metadata.escapedNames).toEqual(escaped.output);
+    expect(artifactFor({ ...job, escaped }, "log").metadata).not.toHaveProperty("escapedNames");
+  });
+
   test("logs, and what was only simulated says so", () => {
     const artifact = artifactFor({ ...job, backend: "simulate" }, "log");
     expect(artifact).toMatchObject({ type: "log", name: "log-550e8400", metadata: { role: "log", simulated: true } });
