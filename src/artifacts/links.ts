@@ -18,7 +18,9 @@ interface Nowhere {
   readonly why: string;
 }
 
-/** Names looked at for one link. The kernel ends after 40 links in a row, and directories here are 64 deep. */
+/** Links on the way of one: the kernel's own bound. */
+const maxLinks = 40;
+/** Names on the way of one; directories here are 64 deep. */
 const maxLooks = 400;
 
 export interface Root {
@@ -36,7 +38,8 @@ export async function openRoot(directory: FileHandle, given: string): Promise<Ro
 export async function follow(root: Root, place: string, name: string): Promise<Led> {
   let at = namesOf(place);
   let rest = [name];
-  for (let looks = 0; looks < maxLooks && rest.length <= maxLooks; looks++) {
+  let links = 0;
+  for (let looks = 0; looks < maxLooks && links <= maxLinks && rest.length <= maxLooks; looks++) {
     const [next, ...others] = rest;
     if (next === undefined) return { to: "directory", place: at.join("/") };
     if (next === ".." && at.length === 0) {
@@ -56,6 +59,7 @@ export async function follow(root: Root, place: string, name: string): Promise<L
         if (rest.length > 0) return nothing;
         return seen.stats.isFile() ? { to: "file", place: at.join("/") } : toSpecial;
       }
+      links += 1;
       if (seen.target.startsWith("/")) {
         const inside = insideOf(root, wayOf(seen.target));
         if (inside === null) return outside;
