@@ -107,4 +107,19 @@ describe.each(generations)("EMX2 %s", (generation) => {
     },
     testMs,
   );
+
+  test(
+    "a hard name does not hinder a file that is too large for a plain PUT of 2026-02",
+    async () => {
+      const name = 'd/new\nline "q"; \u00e9%2F\r\n.bin';
+      const makes = `cd "$HPC_OUTPUT_DIR"; mkdir d; head -c 10000001 /dev/zero >${quoted(name)}; : >'\ufeffbom'`;
+      await using stage = await openStage({ generation, profiles: { large: { program: makes } } });
+      const id = stage.submit("large");
+      stage.start("run");
+      await stage.untilStatus(id, "COMPLETED");
+      const sizes = [...committed(stage, stage.job(id).outputArtifactId)].map(([path, { length }]) => [path, length]);
+      expect(Object.fromEntries(sizes)).toEqual({ [name]: 10_000_001, "\ufeffbom": 0 });
+    },
+    testMs,
+  );
 });
