@@ -19,8 +19,8 @@ import { callFor } from "./server-effects.ts";
 
 /** With pauses that double up to a minute: some six. */
 const unseenTries = 10;
-/** A stray of the job may write for ever; a network file system shows the last lines within a minute. */
-const growingTries = 6;
+/** A stray of the job may write for ever; it is tried for some quarter of a minute. */
+const growingTries = 4;
 /** The other daemon may be at its end; a job is not held for it for more than some minutes. */
 const foreignTries = 10;
 

@@ -74,7 +74,7 @@ test.each(generations)(
   "EMX2 %s: JSON keeps its content, and nothing is called what EMX2 or a browser would take for more than a file",
   async (generation) => {
     const program = `cd "$HPC_OUTPUT_DIR"
-      printf '{"sha256":"00","size_bytes":1}' >a.json; echo '{}' >a.ndjson; echo '{}' >a.geo+json; echo 1,2 >a.CSV
+      printf '{"sha256":"00","size_bytes":1}' >a.json; echo '{}' >a.ndjson; echo '{}' >a.geojson; echo 1,2 >a.CSV
       echo '<script>' >a.html; echo '<svg/>' >a.svg; echo run >own.log
       head -c 11000000 /dev/zero >big.txt; head -c 11000000 /dev/zero >big.json`;
     await using stage = await openStage({ generation, profiles: { makes: { program } } });
@@ -96,7 +96,7 @@ test.each(generations)(
       11e6,
     ]);
     const noKind = "application/octet-stream";
-    const small = { "a.json": noKind, "a.ndjson": noKind, "a.geo+json": noKind, "a.CSV": "text/csv" };
+    const small = { "a.json": noKind, "a.ndjson": noKind, "a.geojson": noKind, "a.CSV": "text/csv" };
     const active = { "a.html": noKind, "a.svg": noKind };
     expect(Object.fromEntries(sent)).toMatchObject({ ...small, ...active, "own.log": "text/plain" });
     // 2026-02 takes the larger ones as parts of a form, and keeps the type that it was told.
