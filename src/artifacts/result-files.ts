@@ -106,7 +106,7 @@ function noNames(): Names {
 async function sealFor(place: OutputPlace, role: UploadRole): Promise<Seal> {
   const { dir, outputDir, manifestSha256 } = place;
   if (role === "log" || manifestSha256 === undefined) return new Map();
-  const seal = (await readSeal(dir, outputDir, manifestSha256)) ?? new Map<string, SealedFile>();
+  const seal = (await readSeal(dir, outputDir, manifestSha256)) ?? new Map<string, never>();
   return new Map([...seal].filter(([path]) => roleOfOutput(path) === role));
 }
 
@@ -133,7 +133,9 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
   const { dir, outputBase = dir, outputDir } = search.place;
   for await (const walked of walk(output, `${outputBase}/${outputDir}`)) {
     search.progress.step();
-    if (walked.is === "left out") note(search.leftOut, walked.path, walked.why);
+    if (walked.is === "link") {
+      if (search.seal.get(walked.diskPath) === "link") search.unseen.delete(walked.diskPath);
+    } else if (walked.is === "left out") note(search.leftOut, walked.path, walked.why);
     else if (walked.is === "empty directory") note(search.emptyDirectories, walked.path, "empty directory");
     else if (walked.is === "trouble") {
       if (walked.whole || roleOfOutput(walked.path) === search.role) refuse(search, walked.path, walked.why);
@@ -193,12 +195,12 @@ async function collect(search: Search, directory: FileHandle, name: Name, as: As
 /** null: it is not as it was sealed. */
 async function contentOf(
   file: FileHandle,
-  sealed: SealedFile | undefined,
+  sealed: SealedFile | "link" | undefined,
   name: string,
   progress: Progress,
 ): Promise<SealedFile | null> {
   if (sealed === undefined) return hashFile(file, name, progress);
-  return (await isAsSealed(file, sealed)) ? sealed : null;
+  return sealed !== "link" && (await isAsSealed(file, sealed)) ? sealed : null;
 }
 
 async function collectLog(search: Search, file: FileHandle, as: Omit<As, "isLinked">): Promise<void> {

@@ -19,7 +19,7 @@ export interface SealedFile {
 }
 
 /** By place below the output directory, as `diskPathOf` writes it: names of any bytes are told apart. */
-export type Seal = ReadonlyMap<string, SealedFile>;
+export type Seal = ReadonlyMap<string, SealedFile | "link">;
 
 /** null: there is none that its receipt speaks of, and this host has to hash for itself. */
 export async function readSeal(dir: string, outputDir: string, manifestSha256: string): Promise<Seal | null> {
@@ -42,12 +42,15 @@ export async function readSeal(dir: string, outputDir: string, manifestSha256: s
 export function sealOf(manifest: Uint8Array): Seal | null {
   const found = new Map<string, Omit<SealedFile, "sha256">>();
   const hashes = new Map<string, string>();
+  const seal = new Map<string, SealedFile | "link">();
   for (const record of latin(manifest).split("\0")) {
     if (record === "") continue;
     const [, sha256, hashed] = /^([0-9a-f]{64}) [ *]\.\/(.+)$/s.exec(record) ?? [];
     const [, bytes, seconds, fraction = "", listed] =
       /^(\d{1,16}) (-?\d{1,12})(?:\.(\d{1,12}))? (.+)$/s.exec(record) ?? [];
-    if (sha256 !== undefined && hashed !== undefined) hashes.set(hashed, sha256);
+    const [, link] = /^link (.+)$/s.exec(record) ?? [];
+    if (link !== undefined) seal.set(diskPathOf(ofLatin(link)), "link");
+    else if (sha256 !== undefined && hashed !== undefined) hashes.set(hashed, sha256);
     else if (bytes === undefined || seconds === undefined || listed === undefined) return null;
     else
       found.set(listed, {
@@ -56,7 +59,6 @@ export function sealOf(manifest: Uint8Array): Seal | null {
       });
   }
   if (found.size !== hashes.size) return null;
-  const seal = new Map<string, SealedFile>();
   for (const [path, facts] of found) {
     const sha256 = hashes.get(path);
     if (sha256 === undefined) return null;

@@ -28,6 +28,8 @@ type Walked =
       readonly diskPath: string;
       readonly isLinked: boolean;
     }
+  /** At its own place, wherever it leads. */
+  | { readonly is: "link"; readonly diskPath: string }
   | { readonly is: "left out"; readonly path: string; readonly why: string }
   | { readonly is: "empty directory"; readonly path: string }
   /** `whole`: more than one file is out of reach. */
@@ -72,6 +74,7 @@ async function* below(search: Walk, level: Level): AsyncGenerator<Walked, void> 
     }
     const stats = await statOrGone(entry(level.directory, bytes));
     if (stats === null) continue;
+    if (stats.isSymbolicLink() && level.path === level.place) yield { is: "link", diskPath: diskPathOf(ofLatin(path)) };
     const led = stats.isSymbolicLink() ? await followed(search, level, name) : ledTo(stats, join(level.place, name));
     if (led.to === "nowhere") yield { is: "left out", path: shown(path), why: led.why };
     else yield* inside(search, level, { path, ...led });

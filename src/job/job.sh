@@ -18,7 +18,8 @@
 #                        or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is none or not known
 #   lost.ATTEMPT.J.R     {.., holder, at}           this run found the lease taken, and did nothing
 #   manifest.ATTEMPT.R   what the run has left in its output directory, in records that end with NUL: `SIZE MTIME PATH` of
-#                        each regular file, then `SHA256 *./PATH` (or two spaces) of each
+#                        each regular file, `link PATH` of each symbolic link, then `SHA256 *./PATH` (or two spaces) of
+#                        each regular file
 #   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole; made where seal is there: its limit in seconds
 #
 # Exit code: the workload's; 93 lease lost; 94 the job directory cannot be read or written.
@@ -143,7 +144,10 @@ seal() (
   part=$PWD/.manifest.$run.$job.$$
   trap 'rm -f "$part"*' EXIT
   cd "$emx2_base/$emx2_output" || exit 1
-  list() { timeout -k 5 "$limit" find . -type f -printf '%s %T@ %P\0' >"$part" && LC_ALL=C sort -z "$part" >"$1"; }
+  list() {
+    timeout -k 5 "$limit" find . -type f -printf '%s %T@ %P\0' -o -type l -printf 'link %P\0' >"$part" &&
+      LC_ALL=C sort -z "$part" >"$1"
+  }
   odd=$(printf '\n.') odd=${odd%.}
   list "$part.before" || exit 1
   if command -v openssl >/dev/null && [ -n "$(find . -type f -size +65536k -print -quit)" ] &&

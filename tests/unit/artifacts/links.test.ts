@@ -141,7 +141,7 @@ describe("links", () => {
     symlinkSync("big", join(w.output, "link"));
     utimesSync(join(w.output, "big"), 1_700_000_000, 1_700_000_000);
     const hash = "0".repeat(64); // another than the file's: what is sealed is not read
-    const manifest = `3 1700000000.0 big\0${hash}  ./big\0`;
+    const manifest = `3 1700000000.0 big\0link link\0${hash}  ./big\0`;
     writeFileSync(join(w.dir, ".emx2/manifest.a1.0"), manifest);
     const place = { dir: w.dir, outputDir: "output", manifestSha256: sha256(manifest) };
     const { rows, unseen } = await w.files.list(place, "output");
@@ -154,6 +154,8 @@ describe("links", () => {
     expect((await w.files.list(place, "output")).unseen).toEqual({ count: 2, names: ['"big"', '"link"'] });
     rmSync(join(w.output, "big"));
     expect((await w.files.list(place, "output")).unseen).toEqual({ count: 1, names: ['"big"'] });
+    rmSync(join(w.output, "link"));
+    expect((await w.files.list(place, "output")).unseen).toEqual({ count: 2, names: ['"link"', '"big"'] });
   });
 
   test("nothing outside is read, however fast directories turn into links and back", async () => {
