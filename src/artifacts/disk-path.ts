@@ -17,12 +17,27 @@ export function diskPathOf(bytes: Uint8Array): string {
   return textOf(bytes) ?? escapedMark + escaped(bytes);
 }
 
-/** The path in the artifact: names that are UTF-8 stay as they are. `isEscaped`: another file may have that very name. */
-export function artifactPathOf(bytes: Uint8Array): { readonly path: string; readonly isEscaped: boolean } {
+/**
+ * The path in the artifact: names that are UTF-8 stay as they are, with `plainNames` those alone that nobody on the way to
+ * EMX2 takes offence at. `isEscaped`: another file may have that very name.
+ */
+export function artifactPathOf(
+  bytes: Uint8Array,
+  plainNames: boolean,
+): { readonly path: string; readonly isEscaped: boolean } {
   const whole = textOf(bytes);
-  if (whole !== null) return { path: whole, isEscaped: false };
+  if (whole !== null && (!plainNames || isPlain(whole))) return { path: whole, isEscaped: false };
   const names = latin(bytes).split("/").map(ofLatin);
-  return { path: names.map((name) => textOf(name) ?? escaped(name)).join("/"), isEscaped: true };
+  const called = names.map((name) => {
+    const text = textOf(name);
+    return text !== null && (!plainNames || isPlain(text)) ? text : escaped(name, plainNames);
+  });
+  return { path: called.join("/"), isEscaped: true };
+}
+
+/** Of characters that mean nothing to anybody in a URL, percent-encoded or not (RFC 3986: unreserved). */
+export function isPlain(path: string): boolean {
+  return /^[A-Za-z0-9._~/-]*$/.test(path);
 }
 
 /** The segments of the file's place below what holds its `directory`. */
@@ -54,12 +69,13 @@ function textOf(bytes: Uint8Array): string | null {
 
 const maxCharacterBytes = 4;
 
-function escaped(bytes: Uint8Array): string {
+function escaped(bytes: Uint8Array, plainNames = false): string {
   let text = "";
   for (let at = 0; at < bytes.length; ) {
     const character = characterAt(bytes, at);
-    text += character === null || character === "%" ? `%${hex(bytes[at])}` : character;
-    at += character === null ? 1 : Buffer.byteLength(character);
+    const stays = character !== null && character !== "%" && (!plainNames || isPlain(character));
+    text += stays ? character : `%${hex(bytes[at])}`;
+    at += stays ? Buffer.byteLength(character) : 1;
   }
   return text;
 }

@@ -76,10 +76,10 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
           orNothing(run.dir, () => closeLease(run, begun), { is: "closed" }),
         ),
       ),
-    list: (place, role, maxLogBytes) =>
+    list: (place, role, how = {}) =>
       long(`list ${role} files of`, place.dir, (progress) => {
         const { dir, outputBase = dir, outputDir } = place;
-        const find = () => findFiles({ place, role, maxLogBytes, warn: warnOnce(dir), progress });
+        const find = () => findFiles({ place, role, ...how, warn: warnOnce(dir), progress });
         const found =
           role === "log"
             ? orNothing(dir, find, { rows: [], leftOut: { count: 0, names: [] } })

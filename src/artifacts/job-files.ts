@@ -70,7 +70,7 @@ export interface JobFiles {
    * Of a log that is longer than `maxLogBytes` the first and the last part are taken. `growing`: logs that somebody still
    * writes to, taken as far as they were written when they were first looked at.
    */
-  list(place: OutputPlace, role: "output" | "log", maxLogBytes?: number): Promise<Listed>;
+  list(place: OutputPlace, role: "output" | "log", how?: Listing): Promise<Listed>;
   /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */
   keepLogs(place: Place, rows: readonly FileRow[], base: string): Promise<void>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */
@@ -90,10 +90,16 @@ export interface OutputPlace extends Place {
   readonly manifestSha256?: string;
 }
 
+export interface Listing {
+  readonly maxLogBytes?: number | undefined;
+  /** Names with characters that somebody might take offence at are percent-escaped. */
+  readonly plainNames?: boolean | undefined;
+}
+
 export interface Listed {
   readonly rows: readonly FileRow[];
   readonly leftOut: LeftOut;
-  /** Those whose names are not UTF-8, as they are called in the artifact. */
+  /** Those that could not keep their names, as they are called in the artifact. */
   readonly escaped?: LeftOut;
   readonly unseen?: LeftOut;
   readonly growing?: LeftOut;

@@ -10,7 +10,7 @@ import type { LeftOut } from "../job/job.ts";
 import type { Name } from "./disk-path.ts";
 import { hashFile } from "./file-content.ts";
 import { factsOf } from "./file-facts.ts";
-import type { Listed, OutputPlace } from "./job-files.ts";
+import type { Listed, Listing, OutputPlace } from "./job-files.ts";
 import { hashLog } from "./log-content.ts";
 import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
@@ -33,11 +33,9 @@ interface Noted {
   readonly growing: string[];
 }
 
-interface Asked {
+interface Asked extends Listing {
   readonly place: OutputPlace;
   readonly role: UploadRole;
-  /** A larger log is cut; undefined: none is. */
-  readonly maxLogBytes: number | undefined;
   readonly warn: (message: string) => void;
   readonly progress: Progress;
 }
@@ -83,7 +81,7 @@ function listed({ role, warn }: Asked, { found, unseen, growing, leftOut, emptyD
     if (role === "output" && leftOut.count > 0)
       warn(`${leftOut.count} left out of the outputs: ${leftOut.names.join(", ")}`);
     if (escaped.length > 0)
-      warn(`${escaped.length} ${role} file(s) whose names are not UTF-8 get others: ${quoted(escaped).join(", ")}`);
+      warn(`${escaped.length} ${role} file(s) whose names EMX2 can not take get others: ${quoted(escaped).join(", ")}`);
   }
   const count = leftOut.count + emptyDirectories.count;
   return {
@@ -131,7 +129,7 @@ async function collectRunLogs(search: Search, control: FileHandle): Promise<void
 
 async function collectResults(search: Search, output: FileHandle): Promise<void> {
   const { dir, outputBase = dir, outputDir } = search.place;
-  for await (const walked of walk(output, `${outputBase}/${outputDir}`)) {
+  for await (const walked of walk(output, `${outputBase}/${outputDir}`, { plainNames: search.plainNames ?? false })) {
     search.progress.step();
     if (walked.is === "link") {
       if (search.seal.get(walked.diskPath) === "link") search.unseen.delete(walked.diskPath);

@@ -4,6 +4,7 @@ import { ApiError, IntegrityError } from "../errors.ts";
 import type { FileRow, UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import { timeLimitMs } from "../job/profile.ts";
+import { isPlain } from "./disk-path.ts";
 import type { JobFiles } from "./job-files.ts";
 import { contentHash, type Place, sumBytes } from "./manifest.ts";
 import { quote } from "./path.ts";
@@ -105,6 +106,15 @@ export async function registeredContent(
   }
   const files = held.map(({ path, sha256, bytes }) => ({ path, sha256: sha256 ?? "", bytes: bytes ?? 0 }));
   return { sha256: contentHash(files), bytes: sumBytes(files) };
+}
+
+/** With these EMX2, or whoever stands in front of it, says no to a URL that is not to its taste. */
+const ofName: ReadonlySet<number> = new Set([400, 406, 414, 422]);
+
+/** Another name may be taken: `path` has characters that mean something to somebody. undefined: that is not why it failed. */
+export function nameRefused(error: unknown, { path }: FileRow) {
+  if (!(error instanceof ApiError) || isPlain(path) || !ofName.has(error.answer.status)) return undefined;
+  return { is: "refused", cause: error.message, status: error.answer.status, oddName: true } as const;
 }
 
 function hashOf({ role, path, sha256 }: FileRow): string {

@@ -37,6 +37,7 @@ type Walked =
 
 interface Walk {
   readonly root: Root;
+  readonly plainNames: boolean;
   left: number;
 }
 
@@ -52,8 +53,12 @@ interface Level {
 }
 
 /** `given`: the absolute path of the root as the job was told it. */
-export async function* walk(directory: FileHandle, given: string, limit = maxEntries): AsyncGenerator<Walked, void> {
-  const search = { root: await openRoot(directory, given), left: limit };
+export async function* walk(
+  directory: FileHandle,
+  given: string,
+  { plainNames = false, limit = maxEntries }: { readonly plainNames?: boolean; readonly limit?: number } = {},
+): AsyncGenerator<Walked, void> {
+  const search = { root: await openRoot(directory, given), plainNames, left: limit };
   for await (const walked of below(search, { directory, path: "", place: "", depth: 1, entered: [""] })) {
     yield walked;
     if (search.left < 0) return;
@@ -100,7 +105,7 @@ async function* inside(
   { path, place, to }: { readonly path: string; readonly place: string; readonly to: "file" | "directory" },
 ): AsyncGenerator<Walked, void> {
   const isLinked = path !== place;
-  const named = artifactPathOf(ofLatin(path));
+  const named = artifactPathOf(ofLatin(path), search.plainNames);
   // What a link leads to has a place of its own as well, so that nothing is lost without the link.
   const trouble = (why: string, whole = to === "directory"): Walked =>
     isLinked
@@ -152,7 +157,7 @@ function join(directory: string, name: string): string {
 }
 
 function shown(path: string): string {
-  return artifactPathOf(ofLatin(path)).path;
+  return artifactPathOf(ofLatin(path), false).path;
 }
 
 async function statOrGone(path: string | Buffer): Promise<Stats | null> {

@@ -5,10 +5,19 @@ import { verifyPosixFile } from "../artifacts/posix-input.ts";
 import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import { sourcesFile } from "../artifacts/sources-file.ts";
 import { listInputs, stageFile } from "../artifacts/stage.ts";
-import { artifactFor, placeInPlace, putFile, registeredContent, registerFile } from "../artifacts/upload.ts";
+import {
+  artifactFor,
+  nameRefused,
+  placeInPlace,
+  putFile,
+  registeredContent,
+  registerFile,
+} from "../artifacts/upload.ts";
 import type { Call } from "../emx2/client.ts";
+import { concernsAll } from "../emx2/retry.ts";
+import { ApiError } from "../errors.ts";
 import { type EffectOf, type FileRow, groupFiles, laneOf, type UploadRole } from "../job/effect.ts";
-import type { Job } from "../job/job.ts";
+import type { Job, Upload } from "../job/job.ts";
 import type { Movement } from "../journal/overview.ts";
 import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
@@ -79,7 +88,9 @@ export async function sealFiles(
   const sealed = manifestSha256 === undefined ? {} : { manifestSha256 };
   const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
   const place = { ...placeOf(job), outputDir, ...sealed };
-  const listed = await files.list(place, effect.role, logs === undefined ? maxLogBytes : undefined);
+  const { refusedIn } = uploadAt(job, effect.role, "waiting");
+  const how = { plainNames: refusedIn !== undefined, ...(logs === undefined && { maxLogBytes }) };
+  const listed = await files.list(place, effect.role, how);
   const { rows, leftOut, escaped, unseen, growing } = listed;
   const failures = job.waits[laneOf(effect)]?.failures ?? 0;
   if (unseen) {
@@ -108,16 +119,26 @@ export async function sealFiles(
 export async function createArtifact(
   job: Job,
   effect: EffectOf<"CreateArtifact">,
-  { client, files }: EffectContext,
+  { client, files, log }: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"CreateArtifact">> {
   const { role } = effect;
   const call = callFor(job, signal);
   const artifact = artifactFor(job, role);
-  const sealed = role === "log" ? job.logs : job.outputs;
-  const sha256 = sealed.stage === "sealed" ? sealed.sha256 : "";
-  const before = await madeBefore({ client, files }, job.dir, role, artifact, sha256, call);
+  const { sha256, refusedIn } = uploadAt(job, role, "sealed");
+  const content = { sha256, ...(refusedIn !== undefined && { not: refusedIn }) };
+  const before = await madeBefore({ client, files }, job.dir, role, artifact, content, call);
   if (before) return { result: { is: "ok", value: before } };
+  // What that one has already is not to be there twice; where EMX2 keeps it, an open artifact is better than no result.
+  if (refusedIn !== undefined)
+    await client.deleteArtifact(refusedIn, call).catch((error) => {
+      if (!(error instanceof ApiError) || concernsAll(error)) throw error;
+      log.warn("an artifact stays at EMX2, open and unused", {
+        jobId: job.id,
+        artifactId: refusedIn,
+        cause: error.message,
+      });
+    });
   const { artifactId } = await client.createArtifact(artifact, call);
   await keepMade({ client, files }, job.dir, role, artifactId);
   return { result: { is: "ok", value: { artifactId } } };
@@ -129,9 +150,9 @@ export async function putJobFiles(
   context: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"PutFiles">> {
-  const { client, files, journal } = context;
+  const { client, files, journal, log } = context;
   const rows = journal.files(job.id, effect.role, effect.from, groupFiles);
-  const { artifactId } = putting(job, effect.role);
+  const { artifactId } = uploadAt(job, effect.role, "putting");
   const inPlace = placeInPlace(job, effect.role) !== null;
   const result = await move(
     job,
@@ -140,9 +161,16 @@ export async function putJobFiles(
     context,
     signal,
     async (row, call) => {
-      if (inPlace) await registerFile(client, row, artifactId, call);
-      else await putFile(client, files, placeOf(job), row, artifactId, call);
-      return { is: "ok" };
+      try {
+        if (inPlace) await registerFile(client, row, artifactId, call);
+        else await putFile(client, files, placeOf(job), row, artifactId, call);
+        return { is: "ok" };
+      } catch (error) {
+        const refused = nameRefused(error, row);
+        if (!refused) throw error;
+        log.warn("EMX2 does not take the name of a file", { jobId: job.id, file: row.path, cause: refused.cause });
+        return refused;
+      }
     },
   );
   return { result };
@@ -176,7 +204,7 @@ export async function commit(
   { client }: EffectContext,
   signal: AbortSignal,
 ): Promise<Ending<"Commit">> {
-  const { artifactId, total, sha256, bytes } = putting(job, effect.role);
+  const { artifactId, total, sha256, bytes } = uploadAt(job, effect.role, "putting");
   const call = callFor(job, signal);
   const inPlace = placeInPlace(job, effect.role) !== null;
   const content = inPlace ? await registeredContent(client, artifactId, total, call) : { sha256, bytes };
@@ -208,8 +236,8 @@ function placeOf({ dir, outputBase }: Job): Place {
   return { dir, ...(outputBase === undefined ? {} : { outputBase }) };
 }
 
-function putting(job: Job, role: UploadRole): Extract<Job["logs"], { stage: "putting" }> {
+function uploadAt<S extends Upload["stage"]>(job: Job, role: UploadRole, stage: S): Extract<Upload, { stage: S }> {
   const upload = role === "log" ? job.logs : job.outputs;
-  if (upload.stage !== "putting") throw new Error(`${role} upload of job ${job.id} is ${upload.stage}, not putting`);
-  return upload;
+  if (upload.stage !== stage) throw new Error(`${role} upload of job ${job.id} is ${upload.stage}, not ${stage}`);
+  return upload as Extract<Upload, { stage: S }>;
 }

@@ -6,7 +6,9 @@ import type { FileRow, MovedFiles } from "../job/effect.ts";
 import type { JobId } from "../job/run.ts";
 import type { Pool } from "./pools.ts";
 
-export type MoveEnd = { readonly is: "ok" } | { readonly is: "refused"; readonly cause: string };
+export type MoveEnd =
+  | { readonly is: "ok" }
+  | { readonly is: "refused"; readonly cause: string; readonly status?: number; readonly oddName?: true };
 
 export interface Slots {
   readonly pool: Pick<Pool, "add">;

@@ -18,17 +18,17 @@ interface Parts {
 const Made = v.pipe(v.string(), v.trim(), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/));
 const open: readonly string[] = ["CREATED", "UPLOADING", "REGISTERED"] satisfies readonly ArtifactStatus[];
 
-/** undefined: there is none to go on with. `sha256`: the content that it is to have. */
+/** undefined: there is none to go on with, or it is `not` to be. `sha256`: the content that it is to have. */
 export async function madeBefore(
   { client, files }: Parts,
   dir: string,
   role: UploadRole,
   wanted: NewArtifact,
-  sha256: string,
+  { sha256, not }: { readonly sha256: string; readonly not?: string },
   call: Call,
 ): Promise<EffectValue["CreateArtifact"] | undefined> {
   const id = v.safeParse(Made, await unlessSpoilt(files.readControl(dir, fileName(role)), null));
-  if (!id.success) return undefined;
+  if (!id.success || id.output === not) return undefined;
   const found = await client.readArtifact(id.output, call);
   if (!found || found.name !== wanted.name || found.type !== wanted.type || found.residence !== wanted.residence)
     return undefined;

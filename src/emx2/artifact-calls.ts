@@ -9,7 +9,7 @@ import { OversizedAnswer } from "./refusal.ts";
 import { query, urlPath } from "./url-path.ts";
 import * as wire from "./wire.ts";
 
-type ArtifactCalls = Pick<Emx2Client, "createArtifact" | "readArtifact" | "listFiles" | "commit">;
+type ArtifactCalls = Pick<Emx2Client, "createArtifact" | "readArtifact" | "listFiles" | "deleteArtifact" | "commit">;
 
 const filesPerPage = 1_000;
 
@@ -52,6 +52,16 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
         files.push(...page.files);
       }
       return files;
+    },
+
+    async deleteArtifact(artifactId, call) {
+      const request = {
+        method: "DELETE",
+        path: urlPath("artifacts", artifactId),
+        repeatable: true,
+        raw: true,
+      } as const;
+      await unlessUnknown(exchange.send(request, async ({ watch }) => watch.end(), call));
     },
 
     async commit(artifactId, content, call) {

@@ -92,6 +92,8 @@ export interface Emx2Client {
    * 2026-02 those of the JSON text that names it. The artifact's content hash is made of these.
    */
   putFileFacts(artifactId: string, file: PosixFile, call?: Call): Promise<{ sha256: string; bytes: number }>;
+  /** With all that it holds. One that EMX2 does not know is as good as deleted. */
+  deleteArtifact(artifactId: string, call?: Call): Promise<void>;
   commit(artifactId: string, content: { sha256: string; bytes: number }, call?: Call): Promise<Artifact>;
 }
 

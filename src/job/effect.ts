@@ -120,12 +120,12 @@ export interface EffectValue {
 }
 
 /**
- * How an effect ended. `refused`: the answer is no and asking again will not change it. `retry`: nothing happened, try
+ * How an effect ended. `refused`: the answer is no and asking again will not change it (`oddName`: another name may). `retry`: nothing happened, try
  * again (not before `afterMs`; `answered`: whoever was asked is well, and said no for now). `doubt`: it may have happened.
  */
 export type Result<K extends EffectKind = EffectKind> =
   | { readonly is: "ok"; readonly value: EffectValue[K] }
-  | { readonly is: "refused"; readonly cause: string; readonly status?: number }
+  | { readonly is: "refused"; readonly cause: string; readonly status?: number; readonly oddName?: true }
   | { readonly is: "retry"; readonly cause: string; readonly afterMs?: number; readonly answered?: true }
   | { readonly is: "doubt"; readonly cause: string };
 

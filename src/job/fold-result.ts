@@ -135,11 +135,13 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
   },
 
   SealFiles(job, effect, result) {
-    const next = upload(job, effect.role, "waiting", () => {
+    const next = upload(job, effect.role, "waiting", ({ stage: _waiting, ...how }) => {
       if (result.is === "refused") return { stage: "failed", detail: result.cause };
       if (result.is !== "ok") return undefined;
       const { total, bytes, sha256 } = result.value;
-      return total === 0 ? { stage: "none", why: "there are no files" } : { stage: "sealed", total, bytes, sha256 };
+      return total === 0
+        ? { stage: "none", why: "there are no files" }
+        : { stage: "sealed", total, bytes, sha256, ...how };
     });
     if (next === job || result.is !== "ok") return next;
     const { leftOut, escaped } = result.value;
@@ -249,10 +251,12 @@ function readResult(job: Job, seen: Parameters<typeof seenAtServer>[1], at: numb
 }
 
 /** An EMX2 that was restored from a backup may not know the artifact that it gave us: it is asked for another, once. */
-function refusedUpload(putting: Extract<Upload, { stage: "putting" }>, { cause, status }: Refused): Upload {
+function refusedUpload(putting: Extract<Upload, { stage: "putting" }>, refused: Refused): Upload {
+  const { cause, status } = refused;
+  if (refused.oddName && putting.refusedIn === undefined) return { stage: "waiting", refusedIn: putting.artifactId };
   if (status !== 404 || putting.anew) return { stage: "failed", detail: cause };
-  const { total, bytes, sha256 } = putting;
-  return { stage: "sealed", total, bytes, sha256, anew: true };
+  const { total, bytes, sha256, refusedIn } = putting;
+  return { stage: "sealed", total, bytes, sha256, anew: true, ...(refusedIn !== undefined && { refusedIn }) };
 }
 
 /** Moves an upload on, if it still is in the stage that the result is about; `undefined` leaves it as it is. */

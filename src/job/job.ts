@@ -192,7 +192,8 @@ export type Run =
 
 /** Outputs or logs on their way into an artifact. `sha256` is the artifact's content hash, `bytes` the sum of sizes. */
 export type Upload =
-  | { readonly stage: "waiting" }
+  /** `refusedIn`, here and below: the artifact in which a name was refused; each that might be is percent-escaped now. */
+  | { readonly stage: "waiting"; readonly refusedIn?: string }
   | {
       readonly stage: "sealed";
       readonly total: number;
@@ -200,6 +201,7 @@ export type Upload =
       readonly sha256: string;
       /** EMX2 has forgotten the artifact that there was. */
       readonly anew?: true;
+      readonly refusedIn?: string;
     }
   | {
       readonly stage: "putting";
@@ -211,6 +213,7 @@ export type Upload =
       readonly movedBytes: number;
       readonly sha256: string;
       readonly anew?: true;
+      readonly refusedIn?: string;
     }
   | { readonly stage: "committed"; readonly artifactId: string; readonly sha256: string; readonly bytes: number }
   /** Nothing to upload, which is no failure. */

@@ -83,7 +83,7 @@ describe.each(generations)("EMX2 %s", (generation) => {
         .split("\n")
         .filter((line) => line.includes(" warn ") && line.includes(id));
       expect(said.filter((line) => line.includes("9 left out of the outputs"))).toHaveLength(1);
-      expect(said.filter((line) => line.includes("3 output file(s) whose names are not UTF-8"))).toHaveLength(1);
+      expect(said.filter((line) => line.includes("3 output file(s) whose names EMX2 can not take"))).toHaveLength(1);
       const everything = [...stage.state.artifacts.values()].flatMap(({ files }) => [...files.values()]);
       for (const { content } of everything)
         expect(new TextDecoder().decode(content ?? undefined)).not.toContain(stage.secret);
@@ -104,6 +104,33 @@ describe.each(generations)("EMX2 %s", (generation) => {
       expect(metadataOf(stage, outputArtifactId).escaped_names.count).toBe(3);
       expect(text(committedInPlace(stage, logArtifactId))["b%FF.log"]).toBe("said");
       expect(readFileSync(join(stage.jobsDir, id, "output/link.txt"), "utf8")).toBe("inner");
+    },
+    testMs,
+  );
+
+  test.each(["managed", "posix"])(
+    "a name that is refused on the way is percent-escaped, and so is each that might be (%s)",
+    async (residence) => {
+      const makes = `cd "$HPC_OUTPUT_DIR"; mkdir sub; echo 0 >plain.txt; i=1; for n in 'a;b' 'a b' 'a%20b' 'sub/c;d'; do echo $i >"$n"; i=$((i + 1)); done; echo said >'x;.log'`;
+      const profiles = { odd: { program: makes, output_residence: residence } };
+      await using stage = await openStage({ generation, profiles });
+      stage.around = async (request, answer) =>
+        /^(PUT|POST) .*(;|%3B)/i.test(`${request.method} ${request.url}`)
+          ? new Response("<html>Bad Request</html>", { status: 400 })
+          : answer();
+      const id = stage.submit("odd");
+      const daemon = stage.start("run");
+      await stage.untilStatus(id, "COMPLETED");
+      const { outputArtifactId, logArtifactId } = stage.job(id);
+      const names = ["a%20b", "a%2520b", "a%3Bb", "plain.txt", "sub/c%3Bd"];
+      expect([...committed(stage, outputArtifactId).keys()].sort()).toEqual(names);
+      if (residence === "managed")
+        expect(text(committed(stage, outputArtifactId))).toMatchObject({ "a%3Bb": "1\n", "a%2520b": "3\n" });
+      expect(metadataOf(stage, outputArtifactId).escaped_names.count).toBe(4);
+      expect(text(committed(stage, logArtifactId))["x%3B.log"]).toBe("said\n");
+      // What the first artifacts had is nowhere twice.
+      expect(stage.state.artifacts.size).toBe(2);
+      expect(daemon.stderr()).toContain("EMX2 does not take the name of a file");
     },
     testMs,
   );

@@ -39,7 +39,7 @@ describe("a place on disk", () => {
 
   test("that is UTF-8 is its own text", () => {
     for (const text of ["a b", "100%", "%FF", "\ufeffbom", "e\u0301", "é", "\ufffd", "a\nb"]) {
-      expect([diskPathOf(Buffer.from(text)), artifactPathOf(Buffer.from(text))]).toEqual([
+      expect([diskPathOf(Buffer.from(text)), artifactPathOf(Buffer.from(text), false)]).toEqual([
         text,
         { path: text, isEscaped: false },
       ]);
@@ -54,10 +54,10 @@ describe("a place on disk", () => {
 
 describe("a path in the artifact", () => {
   test("escapes the names that are not UTF-8 and no others, so that percent-decoding gives them back", () => {
-    expect(artifactPathOf(Buffer.from("100%/caf\xe9 10%", "latin1")).path).toBe("100%/caf%E9 10%25");
+    expect(artifactPathOf(Buffer.from("100%/caf\xe9 10%", "latin1"), false).path).toBe("100%/caf%E9 10%25");
     fc.assert(
       fc.property(path, (names) => {
-        const { path: text, isEscaped } = artifactPathOf(joined(names));
+        const { path: text, isEscaped } = artifactPathOf(joined(names), false);
         expect(isEscaped).toBe(!names.every(isUtf8));
         const parts = text.split("/");
         for (const [level, bytes] of names.entries()) {
@@ -65,6 +65,23 @@ describe("a path in the artifact", () => {
           const decoded = part.split(/%([0-9A-F]{2})/).map((piece, at) => Buffer.from(piece, at % 2 ? "hex" : "utf8"));
           expect(isUtf8(bytes) ? Buffer.from(part) : Buffer.concat(decoded)).toEqual(bytes);
         }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("of plain names alone is plain or percent-escaped, and percent-decoding gives back which", () => {
+    expect(artifactPathOf(Buffer.from("run-1/a b;é.txt"), true)).toEqual({
+      path: "run-1/a%20b%3B%C3%A9.txt",
+      isEscaped: true,
+    });
+    fc.assert(
+      fc.property(path, (names) => {
+        const { path: text, isEscaped } = artifactPathOf(joined(names), true);
+        expect(text).toMatch(/^[A-Za-z0-9._~%/-]*$/);
+        expect(isEscaped).toBe(text !== joined(names).toString());
+        const decoded = text.split(/%([0-9A-F]{2})/).map((piece, at) => Buffer.from(piece, at % 2 ? "hex" : "utf8"));
+        expect(Buffer.concat(decoded).equals(joined(names))).toBe(true);
       }),
       { numRuns: 2_000 },
     );

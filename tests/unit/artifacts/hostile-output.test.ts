@@ -233,8 +233,8 @@ describe("what EMX2 can not take", () => {
       expect(escaped).toEqual({ count: names.length, names: names.sort() });
     }
     expect(w.warnings).toEqual([
-      '2 output file(s) whose names are not UTF-8 get others: "%25a%FF", "a%FE"',
-      '1 log file(s) whose names are not UTF-8 get others: "b%FF.log"',
+      '2 output file(s) whose names EMX2 can not take get others: "%25a%FF", "a%FE"',
+      '1 log file(s) whose names EMX2 can not take get others: "b%FF.log"',
     ]);
   });
 
@@ -266,7 +266,7 @@ describe("what EMX2 can not take", () => {
     for (let i = 0; i < 10; i++) writeFileSync(join(w.dir, `output/${i}`), "");
     const output = await open(join(w.dir, "output"));
     const seen: string[] = [];
-    for await (const walked of walk(output, join(w.dir, "output"), 3)) seen.push(walked.is);
+    for await (const walked of walk(output, join(w.dir, "output"), { limit: 3 })) seen.push(walked.is);
     await output.close();
     expect(seen).toEqual(["file", "file", "file", "trouble"]);
   });

@@ -19,7 +19,7 @@ beforeEach(async () => {
 afterEach(() => w[Symbol.dispose]());
 
 const place = () => ({ dir: w.dir, outputDir: "output" });
-const list = (maxLogBytes?: number) => w.files.list(place(), "log", maxLogBytes);
+const list = (maxLogBytes?: number) => w.files.list(place(), "log", { maxLogBytes });
 const read = (row: FileRow) => contentOf(w.files.read(place(), row));
 const onlyRow = ({ rows }: Listed) => (rows.length === 1 && rows[0]) || expect.unreachable();
 const write = (path: string, content: string | Uint8Array) => writeFileSync(join(w.dir, path), content);
@@ -55,7 +55,7 @@ describe("a log that is larger than the limit", () => {
       ["slurm-7.err", 100],
       ["slurm-7.out", 100],
     ]);
-    const outputs = await w.files.list(place(), "output", 10);
+    const outputs = await w.files.list(place(), "output", { maxLogBytes: 10 });
     expect(await read(onlyRow(outputs))).toBe(big);
   });
 

@@ -37,7 +37,7 @@ afterEach(async () => {
 });
 
 const parts = () => ({ client, files: work.files });
-const before = (hash = "") => madeBefore(parts(), work.dir, "output", wanted, hash, call);
+const before = (sha256 = "", not = "") => madeBefore(parts(), work.dir, "output", wanted, { sha256, not }, call);
 const keep = (id: string) => keepMade(parts(), work.dir, "output", id);
 const place = () => join(work.dir, ".emx2", "artifact-output");
 
@@ -50,6 +50,7 @@ test("one that is open is gone on with", async () => {
   const { artifactId } = await client.createArtifact(wanted, call);
   await keep(artifactId);
   expect(await before()).toEqual({ artifactId });
+  expect(await before("", artifactId)).toBeUndefined();
 });
 
 test("one that is committed counts with the same content, and with no other", async () => {
