@@ -52,6 +52,9 @@ export async function listJobInputs(
   const listed = await listInputs(context, job.inputRefs, callFor(job, signal));
   if (listed.is === "refused") return { result: listed };
   if (listed.sources.length > 0) await files.writeControl(job.dir, [sourcesFile(listed.sources)]);
+  const toCome = listed.rows.filter(({ directory }) => !directory.startsWith("/"));
+  const room = await context.takeRoom(job, sumBytes(toCome));
+  if (room.is !== "taken") return { result: room };
   const value = { total: listed.rows.length, bytes: listed.bytes };
   return { result: { is: "ok", value }, files: listed.rows };
 }

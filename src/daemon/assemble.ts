@@ -19,6 +19,7 @@ import { createBusy } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
 import { createPerformer, type EffectTable } from "./effects.ts";
 import { Engine } from "./engine.ts";
+import type { Space } from "./free-space.ts";
 import { createHeartbeat } from "./heartbeat.ts";
 import { createHolders, type Sight } from "./holder.ts";
 import { createHolds, type Holds } from "./holds.ts";
@@ -27,6 +28,7 @@ import type { Loop } from "./loop.ts";
 import { createLoss } from "./loss.ts";
 import { createMovementNews, Movements } from "./movements.ts";
 import { Pool } from "./pools.ts";
+import { createRoom } from "./room.ts";
 import { createSchedulerPoll } from "./scheduler-poll.ts";
 import { createServerPoll, type ServerPoll } from "./server-poll.ts";
 import { createServerReach, type ServerReach } from "./server-reach.ts";
@@ -71,10 +73,13 @@ export interface Settings {
   readonly takeOver: boolean;
   /** Whether another state directory is somebody's; it may take minutes to tell. */
   sightOf(stateDir: string): Promise<Sight>;
+  /** Of a directory's file system, or why it can not be told. */
+  spaceIn(directory: string): Promise<Space | string>;
+  readonly minFreeDiskBytes: number;
   blocked(): Promise<string | undefined>;
   blockedProfiles(): Promise<ReadonlyMap<string, string>>;
   onFault(error: unknown): void;
-  /** What is said of EMX2 has changed. */
+  /** What is said of EMX2, or of claims, has changed. */
   onNews(): void;
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
 }
@@ -145,6 +150,12 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     profileOf: (key) => byKey.get(key),
     movements,
     slots: { pool: transfers, perJob: maxTransfers },
+    takeRoom: createRoom({
+      jobs: () => engine.jobs,
+      journal,
+      spaceIn: settings.spaceIn,
+      minFreeBytes: settings.minFreeDiskBytes,
+    }),
     holds,
     busy,
     reach,
@@ -246,6 +257,7 @@ function loops(
     jobDir: settings.jobDir,
     blocked: settings.blocked,
     blockedProfiles: settings.blockedProfiles,
+    onNews: settings.onNews,
   });
   const heartbeat = createHeartbeat({
     client,

@@ -8,6 +8,7 @@ import { admit, type Limits, type Offer, occupancy, profilesFor } from "../job/a
 import { allowsSubmitter } from "../job/pattern.ts";
 import type { BackendName, Profile } from "../job/profile.ts";
 import type { JobId } from "../job/run.ts";
+import type { NotClaiming } from "../journal/overview.ts";
 import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
 import type { Holds } from "./holds.ts";
@@ -29,6 +30,8 @@ export interface ClaimParts {
   blocked(): Promise<string | undefined>;
   /** Profiles for which nothing new may be claimed now, by key, and why. */
   blockedProfiles(): Promise<ReadonlyMap<string, string>>;
+  /** Told of what is claimed no more, or again. */
+  onNews(): void;
 }
 
 /** Of one profile at least, whatever there is room for: those at the head of a list may be ours already, or refused. */
@@ -38,7 +41,13 @@ const refusedPauseMs = 60_000;
 /** Of jobs that are left alone, or of their submitters, said at a time. */
 const maxTold = 20;
 
-export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promise<void> {
+interface Claims {
+  claim(signal: AbortSignal): Promise<void>;
+  /** As it was found when claims were last thought of. */
+  readonly notClaiming: readonly NotClaiming[];
+}
+
+export function createClaims(parts: ClaimParts): Claims {
   const { engine, client, clock, log, profiles } = parts;
   const refusedUntil = new Map<JobId, number>();
   const tellBlocked = blockedTeller(log);
@@ -53,18 +62,34 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
     ),
   );
   const tellForeign = changeTeller((whose) => log.info("jobs are left alone: allowed_submitters", { whose }));
+  let notClaiming: readonly NotClaiming[] = [];
 
-  return async (signal) => {
-    const active = [...engine.jobs.values()].filter((job) => !job.closed).map(({ profileKey }) => profileKey);
-    if (active.length >= parts.limits.maxConcurrentJobs) return;
-    const reason = await parts.blocked();
-    tellBlocked(reason);
-    if (reason !== undefined) return;
-    const now = clock.wall();
-    for (const [jobId, until] of refusedUntil) if (until <= now) refusedUntil.delete(jobId);
+  const setNotClaiming = (now: readonly NotClaiming[]) => {
+    const before = notClaiming;
+    notClaiming = now;
+    if (gistOf(now) !== gistOf(before)) parts.onNews();
+  };
 
+  /** undefined: nothing may be claimed; else the profiles for which nothing may. */
+  const look = async (): Promise<ReadonlyMap<string, string> | undefined> => {
+    const cause = await parts.blocked();
+    tellBlocked(cause);
+    if (cause !== undefined) {
+      setNotClaiming([{ cause }]);
+      return undefined;
+    }
     const shut = await parts.blockedProfiles();
     tellProfiles([...shut].map(([key, reason]) => `${key}: ${withoutFigures(reason)}`));
+    setNotClaiming([...shut].map(([profile, cause]) => ({ profile, cause })));
+    return shut;
+  };
+
+  const claim = async (signal: AbortSignal) => {
+    const shut = await look();
+    const active = [...engine.jobs.values()].filter((job) => !job.closed).map(({ profileKey }) => profileKey);
+    if (shut === undefined || active.length >= parts.limits.maxConcurrentJobs) return;
+    const now = clock.wall();
+    for (const [jobId, until] of refusedUntil) if (until <= now) refusedUntil.delete(jobId);
     const limits = limitsNow(parts, active, shut);
     const useful = Math.max(minListedJobs, limits.maxConcurrentJobs + refusedUntil.size);
     const found = await readPending(client, withRoom(profiles, active, limits), useful, signal);
@@ -84,6 +109,17 @@ export function createClaims(parts: ClaimParts): (signal: AbortSignal) => Promis
       take(parts, job, profileKey);
     }
   };
+
+  return {
+    claim,
+    get notClaiming() {
+      return notClaiming;
+    },
+  };
+}
+
+function gistOf(notClaiming: readonly NotClaiming[]): string {
+  return withoutFigures(JSON.stringify(notClaiming));
 }
 
 /** A held profile takes nothing, or the one job that tries whether it still is; one that is shut takes nothing. */

@@ -22,7 +22,7 @@ import type { Log } from "../log.ts";
 import { submittingUser } from "./account.ts";
 import { type Assembly, assemble } from "./assemble.ts";
 import { clientOf } from "./connect.ts";
-import { profilesWithoutRoom, spaceShortage } from "./free-space.ts";
+import { profilesWithoutRoom, spaceIn, spaceShortage } from "./free-space.ts";
 import { logChange } from "./job-log.ts";
 import { runLoop } from "./loop.ts";
 import { attend, cycle } from "./once.ts";
@@ -154,6 +154,8 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       ),
       onFault: fault.reject,
       onNews: () => snapshot.changed(),
+      spaceIn: (directory) => spaceIn(clock, directory),
+      minFreeDiskBytes: config.worker.minFreeDiskBytes,
       blockedProfiles: () => profilesWithoutRoom(clock, config.profiles, config.worker.minFreeDiskBytes),
       blocked: () => spaceShortage(clock, [tmpDir, stateDir], config.worker.minFreeDiskBytes),
       onChange(job, before, event) {

@@ -12,6 +12,7 @@ import type { Busy } from "./busy.ts";
 import type { Slots } from "./file-group.ts";
 import type { Holds } from "./holds.ts";
 import type { Movements } from "./movements.ts";
+import type { TakeRoom } from "./room.ts";
 import type { ServerReach } from "./server-reach.ts";
 
 export interface EffectContext {
@@ -37,6 +38,7 @@ export interface EffectContext {
   schedulerOf(backend: BackendName): Scheduler;
   /** undefined: the configuration has no such profile any more. */
   profileOf(key: string): Profile | undefined;
+  readonly takeRoom: TakeRoom;
   /** Told how submissions are answered. */
   readonly holds: Pick<Holds, "refused" | "taken">;
   readonly busy: Pick<Busy, "began" | "taken">;

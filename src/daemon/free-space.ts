@@ -1,4 +1,4 @@
-/** Is there room to take on new jobs? Below `worker.min_free_disk` nothing new is claimed. */
+/** Is there room to take on new jobs? Below `worker.min_free_disk` nothing new is claimed. For inputs: `room.ts`. */
 import { constants } from "node:fs";
 import { access, statfs } from "node:fs/promises";
 import { answeredWithin } from "../artifacts/storage-fault.ts";
@@ -9,6 +9,15 @@ import type { Profile } from "../job/profile.ts";
 /** A dead mount never answers. */
 const answerMs = 5_000;
 
+export interface Space {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+export function gigabytes(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
 /** Why not; undefined: there is room in all of them. */
 export async function spaceShortage(
   clock: Clock,
@@ -16,11 +25,10 @@ export async function spaceShortage(
   minFreeBytes: number,
 ): Promise<string | undefined> {
   for (const directory of directories) {
-    const free = await freeBytes(clock, directory);
-    if (typeof free === "string") return free;
-    if (free < minFreeBytes) {
-      const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-      return `${directory} has ${gigabytes(free)} free, worker.min_free_disk asks for ${gigabytes(minFreeBytes)}`;
+    const space = await spaceIn(clock, directory);
+    if (typeof space === "string") return space;
+    if (space.freeBytes < minFreeBytes) {
+      return `${directory} has ${gigabytes(space.freeBytes)} free, worker.min_free_disk asks for ${gigabytes(minFreeBytes)}`;
     }
   }
   return undefined;
@@ -42,12 +50,12 @@ export async function profilesWithoutRoom(
 }
 
 /** Or why it can not be told: a tmp_dir that is missing is a file system that is not mounted, and nothing is written there. */
-async function freeBytes(clock: Clock, directory: string): Promise<number | string> {
+export async function spaceIn(clock: Clock, directory: string): Promise<Space | string> {
   try {
     return await answeredWithin(clock, answerMs, directory, async () => {
       await access(directory, constants.W_OK | constants.X_OK);
-      const { bavail, bsize } = await statfs(directory);
-      return bavail * bsize;
+      const { bavail, blocks, bsize } = await statfs(directory);
+      return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
     });
   } catch (error) {
     if (!isSystemError(error)) throw error;

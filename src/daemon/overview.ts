@@ -32,5 +32,6 @@ export function overviewOf(
       return hold ? [{ profile, cause, since: hold.since, nextProbeAt: hold.nextProbeAt }] : [];
     }),
     jobs: withMovements(engine.outlook(), movements.now()),
+    notClaiming: serverPoll.notClaiming,
   };
 }

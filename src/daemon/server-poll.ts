@@ -6,6 +6,7 @@
 import type { Capability } from "../emx2/client.ts";
 import { ApiError, NetworkError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
+import type { NotClaiming } from "../journal/overview.ts";
 import type { Adoption } from "./adoption.ts";
 import { type ClaimParts, createClaims } from "./claims.ts";
 import type { Loop } from "./loop.ts";
@@ -33,6 +34,7 @@ export interface ServerPoll extends Loop {
   readonly reachable: boolean;
   /** Of the last tick, where it could not be completed. */
   readonly cause: string | undefined;
+  readonly notClaiming: readonly NotClaiming[];
 }
 
 /** A server that goes on refusing claims after a registration is not told more by another. */
@@ -47,7 +49,7 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
   let failures = 0;
   let cause: string | undefined;
   const watch = createWatch(parts);
-  const claim = createClaims(parts);
+  const claims = createClaims(parts);
 
   const register = async (signal: AbortSignal) => {
     const { workerId, hostname } = parts.worker;
@@ -65,7 +67,7 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
     // Before anything is claimed: what is taken in holds its slot.
     await adoption.look(signal);
     await register(signal);
-    await claim(signal);
+    await claims.claim(signal);
   };
 
   const probe = async (signal: AbortSignal) => {
@@ -100,6 +102,9 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
     },
     get cause() {
       return cause;
+    },
+    get notClaiming() {
+      return claims.notClaiming;
     },
     get reachable() {
       return failures === 0 && !reach.isDown;

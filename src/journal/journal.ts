@@ -108,6 +108,12 @@ export class Journal {
     return this.#guarded(() => this.#tables.files(jobId, role, from, maxFiles));
   }
 
+  /** Of the input files from `index` on that are brought to the job directory. */
+  inputBytesFrom(jobId: JobId, index: number): number {
+    this.#flushFiles();
+    return this.#guarded(() => this.#tables.inputBytesFrom(jobId, index));
+  }
+
   history(jobId: JobId): { at: number; event: JobEvent }[] {
     this.flush();
     return this.#guarded(() => this.#tables.history(jobId));

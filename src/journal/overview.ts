@@ -16,7 +16,15 @@ export interface Overview {
   /** Of the backends that have jobs. */
   readonly schedulers: readonly { readonly backend: BackendName; readonly answers: boolean }[];
   readonly held: readonly HeldProfile[];
+  /** Absent in a snapshot of an older version. */
+  readonly notClaiming?: readonly NotClaiming[];
   readonly jobs: Readonly<Record<JobId, Outlook>>;
+}
+
+/** No room for what jobs would write. Without `profile`: nothing at all is claimed. */
+export interface NotClaiming {
+  readonly profile?: string;
+  readonly cause: string;
 }
 
 export interface HeldProfile {

@@ -43,6 +43,10 @@ export class Tables {
     return this.#sql.files.all(jobId, role, from, maxFiles).map(fileRow);
   }
 
+  inputBytesFrom(jobId: JobId, index: number): number {
+    return this.#sql.inputBytesFrom.get(jobId, index)?.bytes ?? 0;
+  }
+
   history(jobId: JobId): { at: number; event: JobEvent }[] {
     return this.#sql.history.all(jobId).map(({ at, json }) => ({ at, event: JSON.parse(json) as JobEvent }));
   }
@@ -117,6 +121,11 @@ function prepare(database: Database) {
     ),
     files: database.prepare<FileColumns, [string, string, number, number]>(
       `SELECT ${fileColumns} FROM file WHERE job = ? AND role = ? AND idx >= ? ORDER BY idx LIMIT ?`,
+    ),
+    // What lies elsewhere has an absolute directory.
+    inputBytesFrom: database.prepare<{ bytes: number }, [string, number]>(
+      `SELECT total(bytes) AS bytes FROM file
+       WHERE job = ? AND role = 'input' AND idx >= ? AND directory NOT LIKE '/%'`,
     ),
     history: database.prepare<{ at: number; json: string }, [string]>(
       "SELECT at, json FROM event WHERE job = ? ORDER BY id",

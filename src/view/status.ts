@@ -67,6 +67,7 @@ export function statusJson(facts: Facts, all: boolean): object {
     held: (overview?.held ?? []).map(({ profile, cause, since, nextProbeAt }) => {
       return { profile, cause, since: isoTime(since), nextProbeAt: isoTime(nextProbeAt) };
     }),
+    notClaiming: (overview?.notClaiming ?? []).map(({ profile = null, cause }) => ({ profile, cause })),
     counts: countsOf(jobs),
     jobs: jobs.filter(({ closed }) => all || !closed).map((job) => rowOf(job, overview?.jobs[job.id])),
   };
@@ -84,6 +85,9 @@ function headOf(facts: Facts): Fact[] {
     const next = nextProbeAt > facts.now ? `in ${span(nextProbeAt - facts.now)}` : "now";
     return ["held", `${profile}, since ${span(facts.now - since)}: ${cause}; one job tries again ${next}`];
   });
+  const notClaiming = (overview?.notClaiming ?? []).map(({ profile, cause }): Fact => {
+    return ["claims", `${profile === undefined ? "nothing new is claimed" : `none for ${profile}`}: ${cause}`];
+  });
   // What a daemon that is gone has seen last is no news of now.
   const [answers, silent] =
     facts.holding.is === "nobody" ? ["answered", "did not answer"] : ["answers", "does not answer"];
@@ -98,6 +102,7 @@ function headOf(facts: Facts): Fact[] {
     ...(emx2 ? [["EMX2", `${emx2.url} ${emx2.reachable ? answers : `${silence}; results wait`}`] satisfies Fact] : []),
     ...schedulers,
     ...held,
+    ...notClaiming,
     ["jobs", countsText(jobs)],
   ];
 }

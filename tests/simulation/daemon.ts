@@ -202,6 +202,8 @@ export class Daemon {
       sightOf: async () => "fresh",
       jobDir: (jobId) => `/jobs/${jobId}`,
       jobsOnDisk: async () => [],
+      spaceIn: async () => ({ freeBytes: 2 ** 50, totalBytes: 2 ** 50 }),
+      minFreeDiskBytes: 0,
       blocked: async () => undefined,
       blockedProfiles: async () => new Map(),
       onFault: (error) => this.#ends(mortal, error),

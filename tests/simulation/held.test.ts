@@ -105,6 +105,8 @@ class Site {
         sightOf: async () => "unreadable",
         jobDir: (jobId) => `/jobs/${jobId}`,
         jobsOnDisk: async () => [],
+        spaceIn: async () => ({ freeBytes: 2 ** 50, totalBytes: 2 ** 50 }),
+        minFreeDiskBytes: 0,
         blocked: async () => undefined,
         blockedProfiles: async () => new Map(),
         onNews: () => undefined,

@@ -178,6 +178,22 @@ describe("submitters", () => {
   });
 });
 
+test("what is claimed no more is known, also where there is no slot, and is news when more than figures change", async () => {
+  const poll = stage.poll(profilesOf("p/default"), { maxConcurrentJobs: 1 });
+  stage.ours();
+  const steps = [
+    { blocked: "/scratch has 1.0 GiB free", shut: [], known: [{ cause: "/scratch has 1.0 GiB free" }], news: 1 },
+    { blocked: "/scratch has 0.9 GiB free", shut: [], known: [{ cause: "/scratch has 0.9 GiB free" }], news: 1 },
+    { blocked: undefined, shut: [["p/default", "full"]], known: [{ profile: "p/default", cause: "full" }], news: 2 },
+    { blocked: undefined, shut: [], known: [], news: 3 },
+  ] as const;
+  for (const { blocked, shut, known, news } of steps) {
+    Object.assign(stage, { blocked, shut });
+    await poll.tick(never);
+    expect({ known: poll.notClaiming, news: stage.news }).toEqual({ known: [...known], news });
+  }
+});
+
 test("claims that are blocked, and jobs that can not be read, are said when that changes alone", async () => {
   const poll = stage.poll(profilesOf("p/default"));
   for (const reason of ["1.0 GiB free", "0.9 GiB free", undefined, "not mounted", "not mounted"]) {

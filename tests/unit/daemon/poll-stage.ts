@@ -37,6 +37,8 @@ export interface PollStage {
   /** Shared with the lanes of jobs, of which there are none here. */
   readonly reach: ServerReach;
   blocked: string | undefined;
+  /** How often it was told that something is claimed no more, or again. */
+  news: number;
   /** Profiles for which nothing may be claimed, and why. */
   shut: readonly (readonly [string, string])[];
   /** What each profile may take; one that is not named takes all. */
@@ -95,6 +97,7 @@ export async function openPollStage(): Promise<PollStage> {
       journal: { keep: (name, text) => void kept.set(name, text), kept: (name) => kept.get(name) ?? null },
       secret,
       blocked: undefined,
+      news: 0,
       shut: [],
       claimable: {},
     },
@@ -128,6 +131,9 @@ export async function openPollStage(): Promise<PollStage> {
         ),
         blocked: async () => stage.blocked,
         blockedProfiles: async () => new Map(stage.shut),
+        onNews: () => {
+          stage.news += 1;
+        },
       }),
     ours(forgotten = false) {
       const id = addJob(server.state, { processor: "p", profile: "default" });

@@ -93,6 +93,21 @@ describe("status", () => {
     ]);
   });
 
+  test("says what nothing new is claimed for, and why", () => {
+    const cause = "/scratch has 1.0 GiB free, worker.min_free_disk asks for 10.0 GiB";
+    const short = (profile?: string): Facts => {
+      return {
+        ...facts,
+        overview: { ...overview, notClaiming: [{ cause, ...(profile === undefined ? {} : { profile }) }] },
+      };
+    };
+    expect(statusText(short(), false, wide).split("\n").map(cells)).toContainEqual([
+      ...["claims", `nothing new is claimed: ${cause}`],
+    ]);
+    expect(statusText(short("embed/gpu"), false, wide)).toContain(`claims      none for embed/gpu: ${cause}\n`);
+    expect(statusJson(short(), false)).toMatchObject({ notClaiming: [{ profile: null, cause }] });
+  });
+
   test("with --all lists what is done, and how it ended", () => {
     const last = statusText(facts, true, wide).split("\n").at(-1) ?? "";
     expect(cells(last)).toEqual(["dddd1111", "embed/gpu", "done: FAILED", "9 min 48 s", "7", "-", "reported FAILED"]);
