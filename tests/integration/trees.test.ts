@@ -9,7 +9,7 @@ import { generations } from "./course.ts";
 import { openStage, type Stage } from "./harness.ts";
 
 /** What a link inside the output directory leads to arrives under the link's name as well. */
-const linksAreFollowed = false;
+const linksAreFollowed = true;
 
 const testMs = 240_000;
 const runs = 8;
