@@ -13,6 +13,7 @@ import { type Name, segmentsOf, segmentsOnDisk } from "./disk-path.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import { findJobDirectory, unreceiptedMark } from "./found.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
+import { createTurns, type KnownHashes } from "./known-hashes.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
 import { createLateness, createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
@@ -43,13 +44,16 @@ interface JobDirectoryOptions {
   /** UUID of this daemon's state: only directories that it owns are ever removed. */
   readonly state: string;
   readonly log: Log;
+  /** Absent: every posix input is read for every job. */
+  readonly knownHashes?: KnownHashes;
 }
 
 /** The directory that holds the job directories (tmp_dir) has to exist: where it does not, its file system is missing. */
-export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): JobFiles {
+export function createJobDirectory({ clock, state, log, knownHashes: known }: JobDirectoryOptions): JobFiles {
   const warnOnce = once(log);
   const lateness = createLateness(clock);
   const whileThere = createWhileThere(lateness);
+  const inTurn = createTurns();
   const short = <T>(act: string, dir: string, work: () => Promise<T>) =>
     onDisk(act, dir, () => answeredWithin(clock, shortActTimeoutMs, dir, work));
   const long = <T>(act: string, dir: string, work: (progress: Progress) => Promise<T>) =>
@@ -104,12 +108,26 @@ export function createJobDirectory({ clock, state, log }: JobDirectoryOptions): 
     remove: (dir, keep = []) => long("remove", dir, (progress) => removeJobDirectory(dir, state, keep, progress)),
     findSource: (path, roots) =>
       short("look for an input at", path, () => unlessLate(lateness, path, findSource(path, roots))),
-    hashSource: (path, roots, signal) =>
-      long("read an input at", path, (progress) => hashSource(path, roots, abortable(progress, signal))),
+    hashSource: (wanted, roots, signal) =>
+      inTurn(wanted.path, signal, () =>
+        long("read an input at", wanted.path, (progress) => {
+          const now = () => lastWrite(clock, wanted.dir);
+          return hashSource(wanted, roots, { known, now, progress: abortable(progress, signal) });
+        }),
+      ),
     placeSources: (dir, sources, placing) =>
       short("place inputs in", dir, () => whileThere(dir, "input", () => placeSources(dir, sources, placing))),
     makeOutputBase: (base) => short("make", base, () => makeOutputBase(base)),
   };
+}
+
+/**
+ * When something was last written to the job directory, by the clock of its file system, which most often is that of posix
+ * inputs as well: there it is at least as late now. Never later than by our own clock.
+ */
+async function lastWrite(clock: Clock, dir: string): Promise<number> {
+  const written = await stat(`${dir}/${controlDirectory}`).catch(() => null);
+  return Math.min(clock.wall(), written?.mtimeMs ?? Number.NEGATIVE_INFINITY);
 }
 
 function abortable(progress: Progress, signal: AbortSignal): Progress {

@@ -11,7 +11,7 @@ import type { InputSource } from "../job/script.ts";
 import type { Found } from "./found.ts";
 import type { Place } from "./manifest.ts";
 import type { PosixRoots } from "./posix-roots.ts";
-import type { FoundSource, HashedSource, Placing } from "./source.ts";
+import type { FoundSource, HashedSource, Placing, WantedSource } from "./source.ts";
 
 export interface JobFiles {
   /**
@@ -39,8 +39,8 @@ export interface JobFiles {
   readControl(dir: string, name: string): Promise<string | null>;
   /** Where a posix input really lies. Refused: nowhere that an input may. */
   findSource(path: string, roots: PosixRoots): Promise<FoundSource>;
-  /** A file of a posix input, hashed where it lies. */
-  hashSource(path: string, roots: PosixRoots, signal: AbortSignal): Promise<HashedSource>;
+  /** A file of a posix input, hashed where it lies, or as it was found before and is still. */
+  hashSource(wanted: WantedSource, roots: PosixRoots, signal: AbortSignal): Promise<HashedSource>;
   /** Makes posix inputs visible at `input/<artifact id>`: as links, or as mount points for containers. */
   placeSources(dir: string, sources: readonly InputSource[], placing: Placing): Promise<void>;
   /** Makes the directory (0750) that outputs and logs stay in. `foreign`: somebody else has made it, or something else. */

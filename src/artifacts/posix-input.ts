@@ -58,11 +58,13 @@ export async function listPosixInput(
 /** Verifies one file where it lies. */
 export async function verifyPosixFile(
   files: JobFiles,
+  dir: string,
   row: FileRow,
   roots: PosixRoots,
   signal: AbortSignal,
 ): Promise<{ readonly is: "ok"; readonly bytes: number } | Refused> {
-  const hashed = await files.hashSource(`${row.directory}/${row.diskPath ?? row.path}`, roots, signal);
+  const path = `${row.directory}/${row.diskPath ?? row.path}`;
+  const hashed = await files.hashSource({ dir, path, sha256: row.sha256 }, roots, signal);
   if (hashed.is === "refused") return refused(`input artifact ${row.artifactId}: ${hashed.why}`);
   const { bytes, sha256 } = hashed;
   if (bytes === row.bytes && sha256 === row.sha256) return { is: "ok", bytes };

@@ -18,12 +18,11 @@ import {
 import { join } from "node:path";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { InputSource } from "../job/script.ts";
-import { hashFile } from "./file-content.ts";
+import { hashUnlessKnown, type Reading } from "./known-hashes.ts";
 import type { Lateness } from "./missing.ts";
 import { entry, withDirectory } from "./no-follow.ts";
 import { quote } from "./path.ts";
 import { isAllowed, type PosixRoots, resolveRoots } from "./posix-roots.ts";
-import type { Progress } from "./storage-fault.ts";
 
 export type FoundSource =
   | { readonly is: "found"; readonly path: string; readonly kind: InputSource["kind"]; readonly bytes: number }
@@ -33,6 +32,13 @@ export type FoundSource =
 export type HashedSource =
   | { readonly is: "hashed"; readonly bytes: number; readonly sha256: string }
   | { readonly is: "refused"; readonly why: string };
+
+/** A file of a posix input, the SHA-256 that it is to have, and the job directory of the job that wants it. */
+export interface WantedSource {
+  readonly dir: string;
+  readonly path: string;
+  readonly sha256: string | undefined;
+}
 
 /** How a mount point or a link stands for a source in `input/`. */
 export type Placing = "links" | "mount points";
@@ -62,7 +68,11 @@ export async function unlessLate(lateness: Lateness, path: string, look: Promise
 }
 
 /** Links in the way are followed as long as they lead to a regular file within the roots. */
-export async function hashSource(path: string, roots: PosixRoots, progress: Progress): Promise<HashedSource> {
+export async function hashSource(
+  { path, sha256: expected }: WantedSource,
+  roots: PosixRoots,
+  reading: Pick<Reading, "known" | "now" | "progress">,
+): Promise<HashedSource> {
   const resolved = await resolveRoots(roots, path);
   return unlessOutOfReach(path, resolved, async () => {
     if (!(await stat(path)).isFile()) return refused(`${quote(path)} is no regular file`); // opening a device can have effects
@@ -71,7 +81,7 @@ export async function hashSource(path: string, roots: PosixRoots, progress: Prog
       const real = await readlink(`/proc/self/fd/${file.fd}`);
       if (!isAllowed(real, resolved)) return refused(outside(path));
       if (!(await file.stat()).isFile()) return refused(`${quote(path)} is no regular file`);
-      const { bytes, sha256 } = await hashFile(file, path, progress);
+      const { bytes, sha256 } = await hashUnlessKnown(file, { ...reading, path: real, expected });
       return { is: "hashed", bytes, sha256 };
     } finally {
       await file.close();

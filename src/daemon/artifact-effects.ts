@@ -69,7 +69,7 @@ export async function stageJobFiles(
   const rows = journal.files(job.id, "input", effect.from, groupFiles);
   const result = await move(job, "inputs", rows, context, signal, (row, call) =>
     row.directory.startsWith("/")
-      ? verifyPosixFile(files, row, rootsFor(job, row, context), signal)
+      ? verifyPosixFile(files, job.dir, row, rootsFor(job, row, context), signal)
       : stageFile(client, files, job.dir, row, call),
   );
   return { result };

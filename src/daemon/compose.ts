@@ -121,7 +121,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       journal,
       log,
       client: clientOf(config, clock, log, { fetch: fetchWhileHeld(journal) }),
-      files: createJobDirectory({ clock, log, state: journal.stateId }),
+      files: createJobDirectory({ clock, log, state: journal.stateId, knownHashes: journal.fileHashes }),
       schedulerOf: createSchedulers({ config, clock, log, user, beforeCommand: () => journal.check() }),
     },
     {

@@ -14,6 +14,8 @@ const longestUnchangedMs = 60_000;
 const snapshotShare = 1 / 20;
 /** Events are for looking back; jobs themselves are kept as long as they are needed. */
 const keepEventsMs = 7 * 24 * 3_600_000;
+/** Of files that no job has used since. */
+const keepHashesMs = 90 * 24 * 3_600_000;
 const pruneIntervalMs = 24 * 3_600_000;
 
 export interface SnapshotLoop extends Loop {
@@ -67,7 +69,7 @@ export function createPruneLoop(clock: Clock, journal: Journal): Loop {
   return {
     intervalMs: pruneIntervalMs,
     async tick() {
-      journal.prune(clock.wall() - keepEventsMs);
+      journal.prune(clock.wall() - keepEventsMs, clock.wall() - keepHashesMs);
     },
   };
 }

@@ -14,6 +14,7 @@ import type { Effect, FileRole, FileRow, JobEvent, Result } from "../job/effect.
 import type { Job } from "../job/job.ts";
 import type { JobId } from "../job/run.ts";
 import { excerptOf } from "./excerpt.ts";
+import { FileHashes } from "./file-hashes.ts";
 import type { Hold } from "./hold.ts";
 import { openDatabase, readMeta, writeMeta } from "./schema.ts";
 import { stateError } from "./state-error.ts";
@@ -67,6 +68,8 @@ export function openJournal(source: string | Uint8Array, options: JournalOptions
 export class Journal {
   /** UUID of this state, made once and kept for ever. */
   readonly stateId: string;
+  /** As lossy as lossy records. */
+  readonly fileHashes: FileHashes;
   readonly #database: Database;
   readonly #tables: Tables;
   readonly #path: string;
@@ -80,6 +83,7 @@ export class Journal {
     this.#database = database;
     this.check = check;
     this.#tables = new Tables(database);
+    this.fileHashes = new FileHashes(database, clock, () => this.#flushSoon());
     this.#path = path;
     this.#clock = clock;
     this.stateId = readMeta(database, "state") ?? "";
@@ -135,12 +139,15 @@ export class Journal {
 
   /** Writes the lossy records that wait. */
   flush(): void {
-    if (this.#pending.length > 0) this.#commit(this.#pending);
+    if (this.#pending.length > 0 || this.fileHashes.isWaiting) this.#commit(this.#pending);
   }
 
-  /** Removes events older than this instant. */
-  prune(beforeMs: number): void {
-    this.#commit(this.#pending, () => this.#tables.prune(beforeMs));
+  /** Removes events older than the one instant, and hashes that were last used before the other. */
+  prune(eventsBeforeMs: number, hashesBeforeMs: number): void {
+    this.#commit(this.#pending, () => {
+      this.#tables.prune(eventsBeforeMs);
+      this.fileHashes.prune(hashesBeforeMs);
+    });
   }
 
   /** What is committed, as the bytes of a database: records that still wait are not in it. */
@@ -158,6 +165,7 @@ export class Journal {
     try {
       this.flush();
     } finally {
+      this.fileHashes.end();
       this.#callOffFlush?.();
       // Without `true`, prepared statements keep the connection and its lock until they are collected (Bun 1.4.5).
       this.#database.close(true);
@@ -167,6 +175,7 @@ export class Journal {
   /** It is somebody else's by now: what waits to be written never is. */
   abandon(): void {
     this.#pending = [];
+    this.fileHashes.end();
     this.#callOffFlush?.();
     this.#database.close(true);
   }
@@ -177,10 +186,12 @@ export class Journal {
       this.check();
       this.#database.transaction(() => {
         this.#tables.write(entries);
+        this.fileHashes.write();
         also?.();
       })();
     });
     this.#pending = [];
+    this.fileHashes.written();
     this.#callOffFlush?.();
     this.#callOffFlush = undefined;
   }

@@ -33,6 +33,12 @@ const migrations: readonly string[] = [
   "CREATE INDEX told_event ON event (job, id) WHERE kind <> 'FileDone'",
   // Logs that are too large to go whole.
   "ALTER TABLE file ADD COLUMN disk_bytes INTEGER; ALTER TABLE file ADD COLUMN part_bytes INTEGER",
+  // Numbered by last use. State is a text, since nanoseconds and inodes are beyond what a number holds.
+  `
+  CREATE TABLE known_hash (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, state TEXT NOT NULL, sha256 TEXT NOT NULL, used_at INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];
 
 const schemaVersion = migrations.length;

@@ -242,7 +242,7 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       return { is: "found", path, kind: "directory", bytes: 0 };
     },
 
-    async hashSource(path) {
+    async hashSource({ path }) {
       const source = [...directories.keys()].find((directory) => path.startsWith(`${directory}/`));
       const file = source === undefined ? undefined : directories.get(source)?.files.get(path.slice(source.length + 1));
       if (!file) return { is: "refused", why: `"${path}" does not exist` };

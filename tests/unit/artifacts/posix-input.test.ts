@@ -79,7 +79,7 @@ describe("verifying", () => {
     ...{ role: "input", index: 0, directory: data, artifactId, path },
     ...{ bytes: content.length, sha256: sha256(content) },
   });
-  const verified = (file: FileRow) => verifyPosixFile(w.files, file, { directories: [data] }, never);
+  const verified = (file: FileRow) => verifyPosixFile(w.files, w.dir, file, { directories: [data] }, never);
 
   test("a file that is what EMX2 was told is used where it lies", async () => {
     expect(await verified(row("a b.txt", "aaa"))).toEqual({ is: "ok", bytes: 3 });

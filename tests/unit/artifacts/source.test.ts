@@ -33,7 +33,8 @@ beforeEach(() => {
 afterEach(() => w[Symbol.dispose]());
 
 const find = (path: string) => w.files.findSource(path, roots());
-const hash = (path: string) => w.files.hashSource(path, roots(), never);
+const wanted = (path: string) => ({ dir: w.dir, path, sha256: undefined });
+const hash = (path: string) => w.files.hashSource(wanted(path), roots(), never);
 
 describe("a posix input", () => {
   test("is found within a root, as a directory or as one file, by its real place", async () => {
@@ -98,7 +99,7 @@ describe("a file of it", () => {
     const insideOnly = { directories: [join(data, "set/deeper")] };
     mkdirSync(join(data, "set/deeper"));
     symlinkSync("../a.txt", join(data, "set/deeper/up"));
-    expect((await w.files.hashSource(join(data, "set/deeper/up"), insideOnly, never)).is).toBe("refused");
+    expect((await w.files.hashSource(wanted(join(data, "set/deeper/up")), insideOnly, never)).is).toBe("refused");
   });
 
   test("is refused where a link leads out of them, on the way or at the end", async () => {
@@ -117,7 +118,7 @@ describe("a file of it", () => {
   test("is no longer read once nobody waits for it", async () => {
     const stop = new AbortController();
     stop.abort();
-    const fault = await faultOf(w.files.hashSource(join(data, "set/a.txt"), roots(), stop.signal));
+    const fault = await faultOf(w.files.hashSource(wanted(join(data, "set/a.txt")), roots(), stop.signal));
     expect(fault).toMatchObject({ name: "AbortError" });
   });
 });

@@ -69,7 +69,11 @@ describe("listInputs", () => {
       { files: { a: "a" }, status: "UPLOADING" },
       `input artifact ${artifactId} is UPLOADING, not COMMITTED`,
     ],
-    ["of another residence", { files: { a: "a" }, residence: "s3" }, `input artifact ${artifactId} has residence s3: `],
+    ...["s3", "http", "reference"].map((residence): [string, Stored, string] => [
+      `of residence ${residence}`,
+      { files: { a: "a" }, residence },
+      `input artifact ${artifactId} has residence ${residence}: only managed and posix inputs can be had here`,
+    ]),
     ["without files", { files: {}, sha256: null }, `input artifact ${artifactId} has no files`],
     [
       "with a path that leads out",

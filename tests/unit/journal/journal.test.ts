@@ -179,7 +179,7 @@ describe("forgetting", () => {
     expect(journal.load()).toEqual({ jobs: [jobOf("job-2", 6)], inDoubt: [] });
     expect(journal.files("job-1", "output", 0, 9)).toEqual([]);
     expect(journal.history("job-1").map(({ at }) => at)).toEqual([1, 5]);
-    journal.prune(6);
+    journal.prune(6, 0);
     expect(journal.history("job-1")).toEqual([]);
     expect(journal.history("job-2").map(({ at }) => at)).toEqual([6]);
   });

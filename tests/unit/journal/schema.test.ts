@@ -79,12 +79,16 @@ describe("the file", () => {
     journal.close();
     edit((database) => {
       for (const column of ["disk_bytes", "part_bytes"]) database.run(`ALTER TABLE file DROP COLUMN ${column}`);
+      database.run("DROP TABLE known_hash");
       database.run("UPDATE meta SET value = '2' WHERE key = 'schema'");
     });
     const ours = openJournal(path, { clock });
     expect(ours.files("job-1", "output", 0, 9)).toEqual([row]);
     ours.record({ ...filePut("job-1", 2), files: [row, cut] }, "durable");
     expect(ours.files("job-1", "output", 0, 9)).toEqual([row, cut]);
+    ours.fileHashes.remember("/data/a", "state", "hash");
+    ours.flush();
+    expect(ours.fileHashes.hashOf("/data/a", "state")).toBe("hash");
     ours.close();
   });
 

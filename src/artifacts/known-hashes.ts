@@ -1,0 +1,79 @@
+/**
+ * Hashes of files that have not changed since they were read: a reference of 200 GB is not read anew for each job. What
+ * tells a change is what an open descriptor says of its file. Not mtime alone, which anybody may set back (`touch`, `rsync
+ * -t`): ctime is the kernel's, and moves with each write and with each such setting back.
+ */
+import type { FileHandle } from "node:fs/promises";
+import { type Content, hashFile } from "./file-content.ts";
+import type { Progress } from "./storage-fault.ts";
+
+export interface KnownHashes {
+  /** undefined: not known of what is at `path` in this state. */
+  hashOf(path: string, state: string): string | undefined;
+  remember(path: string, state: string, sha256: string): void;
+}
+
+/** Time stamps tick once in two seconds at the worst, and a second write within one tick shows nowhere. */
+const settledAfterMs = 3_000;
+const nsPerMs = 1_000_000n;
+
+export interface Reading {
+  /** Where the file really lies. */
+  readonly path: string;
+  /** A hash that is known counts where it is this one; else the file is read, lest what is remembered fail a job. */
+  readonly expected: string | undefined;
+  readonly known: KnownHashes | undefined;
+  /** No later than it is by the clock of the file's file system, in milliseconds. */
+  now(): Promise<number>;
+  readonly progress: Progress;
+}
+
+export async function hashUnlessKnown(
+  file: FileHandle,
+  { path, expected, known, now, progress }: Reading,
+): Promise<Pick<Content, "bytes" | "sha256">> {
+  if (known === undefined) return hashFile(file, path, progress);
+  const before = await factsOf(file);
+  if (expected !== undefined && known.hashOf(path, before.state) === expected)
+    return { bytes: before.bytes, sha256: expected };
+  const isSettled = before.changedMs + settledAfterMs <= (await now());
+  const content = await hashFile(file, path, progress);
+  // As it was before: whatever has touched it meanwhile has left another state behind.
+  if (isSettled) known.remember(path, before.state, content.sha256);
+  return content;
+}
+
+async function factsOf(file: FileHandle): Promise<{ state: string; bytes: number; changedMs: number }> {
+  const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
+  return {
+    state: [dev, ino, size, mtimeNs, ctimeNs].join(" "),
+    bytes: Number(size),
+    changedMs: Math.max(Number(mtimeNs / nsPerMs), Number(ctimeNs / nsPerMs)),
+  };
+}
+
+/** Who wants a file takes turns with whoever else wants it: the second finds known what the first has read. */
+export function createTurns(): <T>(path: string, signal: AbortSignal, read: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>();
+  return async (path, signal, read) => {
+    signal.throwIfAborted();
+    const turn = after(last.get(path), signal, read);
+    last.set(path, turn);
+    const forget = () => void (last.get(path) === turn && last.delete(path));
+    turn.then(forget, forget);
+    const over = Promise.withResolvers<never>();
+    const leave = () => over.reject(signal.reason);
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      return await Promise.race([turn, over.promise]);
+    } finally {
+      signal.removeEventListener("abort", leave);
+    }
+  };
+}
+
+async function after<T>(before: Promise<unknown> | undefined, signal: AbortSignal, read: () => Promise<T>): Promise<T> {
+  await before?.catch(() => undefined); // its failure is told to whoever reads it
+  signal.throwIfAborted();
+  return await read();
+}
