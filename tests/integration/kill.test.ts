@@ -112,6 +112,30 @@ for (const [name, method, path] of moments) {
   }
 }
 
+test(
+  "SIGKILL in the midst of an input of 2,000 files: the restart fetches what is missing, and what was on its way",
+  async () => {
+    const count = { program: 'cat "$HPC_INPUT_DIR"/*/* | sort -n | uniq | wc -l >"$HPC_OUTPUT_DIR/count"' };
+    await using stage = await openStage({ profiles: { count } });
+    const files = Array.from({ length: 2_000 }, (_, index) => ({ path: `f${index}`, content: `${index}\n` }));
+    const id = stage.submit("count", { files });
+    const fetched = () => stage.requests.filter((request) => /^GET .*\/files\/f\d+$/.test(request));
+    const first = stage.start("run");
+    await stage.until("half of it is fetched", () => fetched().length >= 1_000);
+    first.kill("SIGKILL");
+    await first.ended();
+    expect(fetched().length).toBeLessThan(2_000);
+    stage.start("run");
+    await stage.untilStatus(id, "COMPLETED", 40_000);
+    const counted = committed(stage, stage.job(id).outputArtifactId).get("count");
+    expect(new TextDecoder().decode(counted).trim()).toBe("2000");
+    const transfersAtOnce = 4;
+    expect(new Set(fetched()).size).toBe(2_000);
+    expect(fetched().length).toBeLessThanOrEqual(2_000 + transfersAtOnce);
+  },
+  testMs,
+);
+
 /**
  * Killed after it wrote down that it submits, and before it did: it looks for minutes before it
  * submits again. That this ends in exactly one run is the simulation's to show, where minutes cost nothing.
