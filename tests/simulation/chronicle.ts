@@ -9,6 +9,7 @@ export type Cause =
   /** The workload itself. */
   | "exit code"
   | "out of memory"
+  | "changed after its end"
   | "time limit"
   /** Slurm and the machines. */
   | "node failure"

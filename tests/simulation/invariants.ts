@@ -4,6 +4,7 @@
  */
 import type { EmulatorState, StoredJob } from "../../src/emulator/state.ts";
 import { isTerminal, type JobStatus } from "../../src/job/status.ts";
+import { outputs, straggled } from "./batch-script.ts";
 import { type Cause, type Chronicle, cancels, short } from "./chronicle.ts";
 import type { SlurmSite } from "./slurm-site.ts";
 
@@ -90,7 +91,8 @@ export function createInvariants({ server, jobs, isOurs, site, chronicle, requeu
     // Who ended a run accounting alone can tell, once squeue has purged it.
     const mayKnow = tells && !site.jobs.some(({ run, isForgotten }) => run?.jobId === job.id && isForgotten);
     if (job.status === "FAILED") {
-      if (last?.ended === "well") breaks(`no false FAILED: ${why}, and its run has ended well`);
+      const isChanged = causes.has("changed after its end");
+      if (last?.ended === "well" && !isChanged) breaks(`no false FAILED: ${why}, and its run has ended well`);
       else if (last && last.ended === undefined) breaks(`no false FAILED: ${why}, and its run goes on`);
       else if (
         ![...causes].some((cause) => !cancels.has(cause) || cause === "preempted" || (cause === "scancel" && !mayKnow))
@@ -99,12 +101,13 @@ export function createInvariants({ server, jobs, isOurs, site, chronicle, requeu
     }
     if (job.status !== "COMPLETED") return;
     const output = server.artifacts.get(job.outputArtifactId ?? "");
-    const content = new TextDecoder().decode(output?.files.get("result.txt")?.content ?? undefined);
+    const contents = [...(output?.files ?? [])].map(([path, { content }]) => `${path}: ${textOf(content)}`).sort();
+    const whole = outputs.map((path) => `${path}: ${last?.result}`);
     if (output?.status !== "COMMITTED")
       breaks(`COMPLETED with outputs committed: those of ${short(job.id)} are ${output?.status}`);
     // A requeue that came to nothing takes no result away.
-    else if ((last?.ended !== "well" && last?.ended !== "requeued") || content !== last.result)
-      breaks(`COMPLETED with the outputs of the run: ${short(job.id)} has ${JSON.stringify(content)}`);
+    else if ((last?.ended !== "well" && last?.ended !== "requeued") || contents.join() !== whole.join())
+      breaks(`COMPLETED with the outputs of the run, and no others: ${short(job.id)} has ${JSON.stringify(contents)}`);
   }
 
   function checkArtifacts(): void {
@@ -113,6 +116,8 @@ export function createInvariants({ server, jobs, isOurs, site, chronicle, requeu
       if (status !== "COMMITTED" || files.size === 0 || name === null) continue;
       if (seen.has(name)) breaks(`one committed artifact a job and role: there are two of ${name}`);
       seen.add(name);
+      if ([...files.values()].some(({ content }) => textOf(content) === straggled))
+        breaks(`what is written after a run's end is in no artifact: it is in ${name}`);
     }
   }
 
@@ -148,4 +153,8 @@ export function createInvariants({ server, jobs, isOurs, site, chronicle, requeu
       if (before !== status) breaks(`one end a job: ${short(jobId)} was reported ${before}, and now ${status}`);
     },
   };
+}
+
+function textOf(content: Uint8Array | null): string {
+  return new TextDecoder().decode(content ?? undefined);
 }

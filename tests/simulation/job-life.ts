@@ -31,6 +31,7 @@ export interface JobLifeParts {
 const timeLimitMs = 10 * 60_000;
 const retryMs = 5_000;
 const killedWithinMs = 5_000;
+const stragglerMs = 2 * 60_000;
 const mostRestarts = 2;
 const byController: ReadonlySet<Fate> = new Set<Fate>(["time limit", "scancel", "preempted", "requeue"]);
 
@@ -89,7 +90,7 @@ export class JobLife {
 
   #meet(job: SlurmJob, drawn: Fate): void {
     const fate = byController.has(drawn) && !this.#controller.isServing ? "well" : drawn;
-    const canRequeue = job.requeues && !job.unknown && this.#controller.isServing;
+    const canRequeue = this.#canRequeue(job);
     const ends = !canRequeue || (fate !== "node failure" && fate !== "preempted");
     if (fate !== "well" && fate !== "requeue" && ends) this.#cause(job, fate);
     if (fate === "well") this.#exit(job, "COMPLETED", 0);
@@ -115,8 +116,10 @@ export class JobLife {
   /** A requeue by somebody, or for a job that goes before. It may also meet one whose workload has just ended. */
   #interrupt(job: SlurmJob): void {
     this.#parts.chronicle.say(`Slurm job ${job.id} is requeued`);
-    if (this.#chance(0.3)) this.#finish(job, 0, 0);
-    else if (this.#chance(0.7)) {
+    if (this.#chance(0.3)) {
+      this.#finish(job, 0, 0);
+      if (this.#chance(0.5)) job.script?.seal();
+    } else if (this.#chance(0.7)) {
       job.script?.signal("TERM");
       this.#finish(job, 143, 0);
     } else this.#over(job, "badly");
@@ -133,8 +136,39 @@ export class JobLife {
     this.queue(job, 1_000);
   }
 
+  /**
+   * The workload has ended, and its script hashes what it has left; Slurm shows the run meanwhile, and whoever ends it then
+   * takes nothing from its result.
+   */
+  #seal(job: SlurmJob, sealed: () => void): void {
+    const { unsealed, endedInSeal, straggler, sealMs } = this.#parts.weather;
+    if (!job.script?.mayBeSealed || this.#mayFail(unsealed)) return void sealed();
+    this.#controller.after(job, this.#upTo(sealMs), () => {
+      if (this.#mayFail(endedInSeal)) return void this.#breakSeal(job);
+      job.script?.seal();
+      this.#parts.chronicle.say(`Slurm job ${job.id} is sealed`);
+      if (this.#mayFail(straggler)) this.#straggle(job);
+      sealed();
+    });
+  }
+
+  #breakSeal(job: SlurmJob): void {
+    this.#parts.chronicle.say(`Slurm job ${job.id} is ended before it is sealed`);
+    const state = this.#controller.isServing && this.#chance(0.6) ? "TIMEOUT" : "NODE_FAIL";
+    if (state === "NODE_FAIL" && this.#canRequeue(job)) this.#requeue(job);
+    else this.#controller.close(job, state, { exit: 0 });
+  }
+
+  #straggle({ script, start }: SlurmJob): void {
+    const { clock, chronicle } = this.#parts;
+    clock.timer(this.#upTo(stragglerMs), () => {
+      if (start && script?.straggle()) chronicle.cause(start.jobId, "changed after its end");
+    });
+  }
+
   /** TERM, and for some KILL before the script has written its receipt. */
   #terminate(job: SlurmJob, state: SlurmState): void {
+    if (job.script?.hasEnded) return void this.#controller.close(job, state, { exit: 0 });
     job.script?.signal("TERM");
     this.#controller.set(job, "COMPLETING");
     const dies = this.#chance(0.3);
@@ -147,7 +181,7 @@ export class JobLife {
 
   #exit(job: SlurmJob, state: SlurmState, exit: number, oomKills = 0): void {
     this.#finish(job, exit, oomKills);
-    this.#controller.close(job, state, { exit });
+    this.#seal(job, () => this.#controller.close(job, state, { exit }));
   }
 
   #finish(job: SlurmJob, exit: number, oomKills: number): void {
@@ -163,8 +197,16 @@ export class JobLife {
     this.#parts.chronicle.say(`${short(start.jobId)} ends ${how} in Slurm job ${id}`);
   }
 
+  #canRequeue(job: SlurmJob): boolean {
+    return job.requeues && !job.unknown && this.#controller.isServing;
+  }
+
   #cause({ run }: SlurmJob, cause: Cause): void {
     if (run) this.#parts.chronicle.cause(run.jobId, cause);
+  }
+
+  #mayFail(share: number): boolean {
+    return !this.#controller.isQuiet && this.#chance(share);
   }
 
   #chance(share: number): boolean {

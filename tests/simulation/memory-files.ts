@@ -14,10 +14,12 @@ import {
   rootOf,
 } from "../../src/artifacts/manifest.ts";
 import { describe } from "../../src/artifacts/owner.ts";
+import { quote } from "../../src/artifacts/path.ts";
 import { logsDirectory } from "../../src/artifacts/posix-output.ts";
 import { isAllowed } from "../../src/artifacts/posix-roots.ts";
 import { progressOf } from "../../src/artifacts/progress.ts";
 import { newestRestart, readReceipts } from "../../src/artifacts/receipts.ts";
+import { type SealedFile, sealOf } from "../../src/artifacts/seal.ts";
 import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
 import { mismatch } from "../../src/artifacts/whole-file.ts";
 import { StorageError } from "../../src/errors.ts";
@@ -38,11 +40,13 @@ export interface MemoryFiles extends JobFiles {
 }
 
 export interface SimulatedFiles extends MemoryFiles {
+  /** The files of a directory of the job, by their paths below it. */
+  below(dir: string, directory: string): ReadonlyMap<string, File>;
   /** As the scheduler's adapter looks at them. */
   readonly leases: Leases;
 }
 
-interface File {
+export interface File {
   readonly bytes: Uint8Array;
   readonly mtimeMs: number;
 }
@@ -61,7 +65,7 @@ interface View {
   /** Whose directories `remove` may take away. */
   readonly state: string;
   readonly directories?: Directories;
-  /** Whether this host's cache shows what a node has left in `.emx2/`. */
+  /** Whether this host's cache shows what a node has left in `.emx2/`, or has sealed. */
   sees?(dir: string, path: string): boolean;
 }
 
@@ -91,6 +95,11 @@ export function createMemoryFiles(view: View): SimulatedFiles {
     contentOf: (dir, path) => directories.get(dir)?.files.get(path)?.bytes,
     linkAt: (dir, path) => directories.get(dir)?.links.get(path),
     has: (dir) => directories.has(dir),
+    below(dir, directory) {
+      const all = [...(directories.get(dir)?.files ?? [])];
+      const inside = all.filter(([path]) => path.startsWith(`${directory}/`));
+      return new Map(inside.map(([path, file]) => [path.slice(directory.length + 1), file]));
+    },
 
     async create(dir, owner) {
       const there = directories.get(dir);
@@ -180,7 +189,7 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       return schedulerId !== undefined && isHeld ? { is: "held", schedulerId } : { is: "closed" };
     },
 
-    async list({ dir, outputBase = dir, outputDir }, role) {
+    async list({ dir, outputBase = dir, outputDir, manifestSha256 }, role) {
       const leftOut = { count: 0, names: [] };
       if (role === "log" && !directories.has(dir)) return { rows: [], leftOut };
       const { files } = at(outputBase);
@@ -189,7 +198,15 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       const madeByCreate = outputDir === "output" && outputBase === dir;
       const there = madeByCreate || [...files.keys()].some((path) => path.startsWith(`${outputDir}/`));
       if (role === "output" && !there) fail("ENOENT", `${outputBase}/${outputDir}`);
-      return { rows: numberRows(role, found), leftOut };
+      const seal = role === "output" ? sealIn(at(dir), outputDir, manifestSha256) : new Map<string, SealedFile>();
+      const shown = found.filter((file) => {
+        const sealed = seal.get(file.path);
+        if (sealed === undefined) return true;
+        const isAsSealed = file.bytes === sealed.bytes && file.mtimeMs === sealed.mtimeMs;
+        return isAsSealed && sees(outputBase, `${outputDir}/${file.path}`) && seal.delete(file.path);
+      });
+      const unseen = { count: seal.size, names: [...seal.keys()].map(quote) };
+      return { rows: numberRows(role, shown), leftOut, ...(seal.size > 0 ? { unseen } : {}) };
     },
 
     async keepLogs(place, rows, base) {
@@ -215,7 +232,8 @@ export function createMemoryFiles(view: View): SimulatedFiles {
 
     async progress({ dir, outputBase = dir, outputDir }) {
       const files = directories.get(outputBase)?.files;
-      return progressOf((name) => files?.get(`${outputDir}/${name}`) ?? null);
+      const seen = (path: string) => (sees(outputBase, path) ? files?.get(path) : undefined);
+      return progressOf((name) => seen(`${outputDir}/${name}`) ?? null);
     },
 
     async stderrTail(dir, schedulerId, lines) {
@@ -269,6 +287,14 @@ function foundFile(path: string, file: File, outputDir: string, role: "output" |
     if (taken) return { directory, path: name, ...facts };
   }
   return undefined;
+}
+
+/** What is still to be found, as `readSeal` has it. */
+function sealIn({ files }: Directory, outputDir: string, manifestSha256: string | undefined): Map<string, SealedFile> {
+  const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
+  const { bytes } = files.get(`${controlDirectory}/manifest.${run}`) ?? { bytes: new Uint8Array() };
+  const seal = hashOf(bytes) === manifestSha256 ? sealOf(new TextDecoder().decode(bytes)) : null;
+  return new Map([...(seal ?? [])].filter(([path]) => roleOfOutput(path) === "output"));
 }
 
 /** The stream's bytes; what comes after one more than `bytes` is not waited for. */

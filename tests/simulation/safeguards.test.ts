@@ -84,6 +84,18 @@ const safeguards: readonly Safeguard[] = [
     without: 'if (job.run.stage !== "ended") return job;\n  const { outcome }',
   },
   {
+    what: "outputs are those that the run has sealed",
+    file: "job/outcome.ts",
+    text: "...(e.sealed === undefined ? {} : { manifestSha256: e.sealed }),",
+    without: "",
+  },
+  {
+    what: "a sealed output that can not be seen yet is waited for",
+    file: "daemon/artifact-effects.ts",
+    text: "  if (unseen) {",
+    without: "  if (unseen && unseen.count < 0) {",
+  },
+  {
     what: "a job that EMX2 gave to another worker is stopped",
     file: "job/fold-server.ts",
     text: "if (seen.workerId !== null && seen.workerId !== job.workerId)\n    return stop",

@@ -1,6 +1,7 @@
 /**
- * The shared file system of a simulated cluster: nodes write, each login node sees `.emx2/` as its directory cache last read
- * it, and for a while nothing can be read at all.
+ * The shared file system of a simulated cluster: nodes write, each login node sees `.emx2/` and the outputs that were sealed
+ * as its directory cache last read them, and for a while nothing can be read at all. What was not sealed shows at once: of
+ * that nobody could know that it is missing.
  */
 import type { Clock } from "../../src/clock.ts";
 import { StorageError } from "../../src/errors.ts";
@@ -30,15 +31,17 @@ export function createStorage(clock: Clock): Storage {
 
   const seesOf = (host: Host) => (dir: string, path: string) => {
     const now = clock.mono();
-    const readAt = host.readAt.get(dir);
-    if (readAt === undefined || now - readAt >= host.lagMs) host.readAt.set(dir, now);
-    return (born.get(`${dir} ${path}`) ?? Number.NEGATIVE_INFINITY) <= (host.readAt.get(dir) ?? now);
+    const directory = `${dir}/${path.split("/", 1)}`;
+    const readAt = host.readAt.get(directory);
+    if (readAt === undefined || now - readAt >= host.lagMs) host.readAt.set(directory, now);
+    return (born.get(`${dir} ${path}`) ?? Number.NEGATIVE_INFINITY) <= (host.readAt.get(directory) ?? now);
   };
 
   return {
     node: {
       has: all.has,
       linkAt: all.linkAt,
+      below: all.below,
       put(dir, path, content) {
         all.put(dir, path, content);
         bear(dir, path);

@@ -50,6 +50,12 @@ export interface Weather {
   readonly failedQuery: number;
   readonly crashAfterSubmit: number;
   readonly fates: ReadonlyMap<Fate, number>;
+  /** A run that its script does not seal, one that is ended while it does, and one that writes on after it. */
+  readonly unsealed: number;
+  readonly endedInSeal: number;
+  readonly straggler: number;
+  /** It takes so long at most. */
+  readonly sealMs: number;
   readonly controllerDown: readonly Span[];
   /** The controller runs on an empty state, until somebody gives it its own again. */
   readonly amnesia: readonly Span[];
@@ -91,6 +97,7 @@ export const calm: Weather = {
   },
   ...{ minJobAgeMs: 300 * secondMs, queueMs: 20 * secondMs, runMs: minuteMs, completingMs: secondMs },
   ...{ lostSubmit: 0, lateSubmit: 0, busy: 0, failedQuery: 0, crashAfterSubmit: 0, fates: new Map(), lagMs: 0 },
+  ...{ unsealed: 0, endedInSeal: 0, straggler: 0, sealMs: 0 },
   ...{
     controllerDown: [],
     amnesia: [],
@@ -163,6 +170,10 @@ function drawSlurm({ chance, between, spread, often, spans }: Dice) {
       accountingLagMs: chance(0.5) ? between(10 * secondMs, 90 * secondMs) : 0,
     },
     freshRowsAreWrong: chance(0.5),
+    unsealed: often(0.4, 1),
+    endedInSeal: often(0.3, 0.5),
+    straggler: often(0.4, 0.8),
+    sealMs: chance(0.9) ? spread(100, 2 * minuteMs) : spread(2 * minuteMs, 25 * minuteMs),
     minJobAgeMs: chance(0.5) ? 300 * secondMs : spread(2 * secondMs, 60 * secondMs),
     queueMs: chance(0.8) ? spread(secondMs, 5 * minuteMs) : spread(5 * minuteMs, 30 * minuteMs),
     runMs: spread(2 * secondMs, 9 * minuteMs),

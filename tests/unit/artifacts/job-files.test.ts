@@ -190,6 +190,27 @@ describe.each([
     );
   });
 
+  test("of what was sealed nothing is taken that is not as it was, and what is missing is named", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    for (const path of ["output/as-it-was", "output/changed", "output/own.log"]) w.files.put(w.dir, path, "a");
+    const { rows } = await w.files.list({ dir: w.dir, outputDir: "output" }, "output");
+    const listed = rows.map(({ bytes, mtimeMs = 0, path }) => `${bytes} ${(mtimeMs / 1_000).toFixed(3)} ${path}\0`);
+    const hashed = rows.map(({ path, sha256: hash }) => `${hash} *./${path}\0`);
+    const manifest = [...listed, ...hashed].join("");
+    w.files.put(w.dir, ".emx2/manifest.a1.0", manifest);
+    const place = { dir: w.dir, outputDir: "output", manifestSha256: sha256(manifest) };
+    expect(await w.files.list(place, "output")).toEqual({ rows, leftOut: { count: 0, names: [] } });
+    w.files.put(w.dir, "output/changed", "another");
+    const later = await w.files.list(place, "output");
+    expect(later.rows).toEqual(rows.slice(0, 1));
+    expect(later.unseen).toEqual({ count: 1, names: ['"changed"'] });
+    expect((await w.files.list(place, "log")).unseen).toBeUndefined();
+    // A manifest that its receipt does not speak of is none.
+    const other = await w.files.list({ ...place, manifestSha256: sha256("") }, "output");
+    expect(other.rows.map((row) => row.bytes)).toEqual([1, 7]);
+  });
+
   test("a missing output directory is no empty one for outputs; the run's own logs are listed all the same", async () => {
     using w = world();
     await w.files.create(w.dir, ownerOf());
