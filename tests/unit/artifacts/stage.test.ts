@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { JobFiles } from "../../../src/artifacts/job-files.ts";
 import { listInputs, stageFile } from "../../../src/artifacts/stage.ts";
@@ -147,6 +147,18 @@ describe("stageFile", () => {
     expect(await stageFile(server.client, w.files, w.dir, row, call)).toEqual({ is: "ok", bytes: 5 });
     expect(server.requests).toEqual([`GET ${artifactId}/files/${row.path}`]);
     expect(readFileSync(join(w.dir, row.directory, row.path), "utf8")).toBe("hello");
+  });
+
+  test("fetches again what lies there with the right size and other bytes, as a crash may leave it", async () => {
+    await using server = artifactServer([{ files: { [row.path]: "hello" } }]);
+    using w = workDirectory();
+    await w.files.create(w.dir, ownerOf());
+    await stageFile(server.client, w.files, w.dir, row, call);
+    const place = join(w.dir, row.directory, row.path);
+    writeFileSync(place, Buffer.alloc(5));
+    expect(await stageFile(server.client, w.files, w.dir, row, call)).toEqual({ is: "ok", bytes: 5 });
+    expect(server.requests).toHaveLength(2);
+    expect(readFileSync(place, "utf8")).toBe("hello");
   });
 
   test("content that is wrong twice is refused, with what was expected and what came", async () => {
