@@ -109,7 +109,10 @@ function workerKeys(places: Places) {
       3600,
     ),
     receipt_wait_seconds: v.optional(
-      is.duration(0, "How long a run that Slurm calls ended is waited for to show its receipt (network file systems)."),
+      is.duration(
+        0,
+        "How long a run that Slurm calls ended is waited for to show its receipt and seal (network file systems).",
+      ),
       60,
     ),
     seal_wait_seconds: v.optional(

@@ -182,7 +182,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     onFault: settings.onFault,
     isServerDown: () => reach.isDown,
     heldOf: (job) => holds.heldOf(job) ?? busy.heldOf(job),
-    policyOf: (job) => policyOf(settings, schedulerOf(job.backend), byKey.get(job.profileKey)),
+    policyOf: ({ backend, profileKey }) => policyOf(settings, schedulerOf(backend), byKey.get(profileKey), backend),
     ...(settings.onChange ? { onChange: settings.onChange } : {}),
   });
   const movementNews = createMovementNews({ clock, log, engine, movements, onNews: settings.onNews });
@@ -197,7 +197,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
   return assembly;
 }
 
-function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | undefined) {
+function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | undefined, backend: BackendName) {
   const timeLimit = profile?.time === undefined ? undefined : timeLimitMs(profile.time);
   const { lostAfterMs, ...waits } = settings.waits;
   return {
@@ -214,6 +214,8 @@ function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | u
     graces: {
       ...waits,
       mayRequeue: profile?.requeue ?? false,
+      // What is made up is not sealed.
+      seals: backend !== "simulate" && (profile?.sealOutputs ?? false),
       lostMs: (timeLimit ?? unknownTimeLimitMs) + settings.killWaitMs + lostAfterMs,
     },
   };

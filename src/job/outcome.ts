@@ -25,6 +25,8 @@ export interface EvidenceWaits {
 export interface Graces extends Omit<EvidenceWaits, "lostAfterMs"> {
   /** Slurm may run it again (`--requeue`). */
   readonly mayRequeue: boolean;
+  /** A run that ends well is to be sealed by its script. */
+  readonly seals: boolean;
   /** Unbroken healthy answers without the run, after which it is lost: time limit, KillWait and lost_after together. */
   readonly lostMs: number;
 }
@@ -91,10 +93,7 @@ export const evidenceOrder: readonly Rule[] = [
       // In the queue again: where Slurm may requeue it, the receipt is of the run before.
       if (!exit || (e.phase === "pending" && e.graces.mayRequeue)) return undefined;
       const over = e.phase === "ended" ? e.run.endedSince : e.phase === "absent" ? e.run.absentSince : undefined;
-      // The receipt of a run before it may come into sight first; and who sent the signal accounting alone knows, a while later.
-      const unread = e.graces.mayRequeue
-        ? "a later run's receipt may not be seen yet"
-        : e.phase === "absent" && hasEndedBy(exit) && !e.stop && "accounting may yet tell what has ended it";
+      const unread = unreadAfter(e, exit);
       if (over !== undefined && unread) return waitUntil(e, over, e.graces.receiptMs, unread, () => byReceipt(e, exit));
       if (e.phase === "ended" || e.phase === "absent") return ended(byReceipt(e, exit));
       const why = "the workload has ended, Slurm is still closing the job";
@@ -142,6 +141,18 @@ export const evidenceOrder: readonly Rule[] = [
     judge: (e) => (e.row?.word ? { is: "waiting", why: `unknown Slurm state ${e.row.word}` } : undefined),
   },
 ];
+
+/** What may yet come after an exit receipt, although the run is over. */
+function unreadAfter(e: Evidence, exit: ExitReceipt): string | undefined {
+  // The receipt of a run before it may come into sight first.
+  if (e.graces.mayRequeue) return "a later run's receipt may not be seen yet";
+  // The exit receipt is there minutes before the seal, and outputs that this host does not see yet would not be missed.
+  if (e.graces.seals && e.sealed === undefined && exit.exit === 0 && exit.signal === null)
+    return "its seal may not be seen yet";
+  // Who sent the signal accounting alone knows, a while later.
+  if (e.phase === "absent" && hasEndedBy(exit) && !e.stop) return "accounting may yet tell what has ended it";
+  return undefined;
+}
 
 function ended(outcome: Outcome): Verdict {
   return { is: "ended", outcome };

@@ -76,7 +76,7 @@ test("1,000 running jobs at a restart: none is forgotten, and a cycle is a handf
   const jobs = 1_000;
   const cycles = 5;
   const worker = { poll_interval_seconds: 1, max_concurrent_jobs: jobs, heartbeat_interval_seconds: 600 };
-  await using stage = await openStage({ profiles: { mark: { program: ":" } }, worker });
+  await using stage = await openStage({ profiles: { mark: { program: ":", seal_outputs: false } }, worker });
   const ids = layDownRunning(stage, "mark", jobs);
   const daemon = stage.start("run");
   const squeues = () => callsOf(stage.slurmDir, "squeue").length;

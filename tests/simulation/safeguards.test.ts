@@ -84,6 +84,12 @@ const safeguards: readonly Safeguard[] = [
     without: 'if (job.run.stage !== "ended") return job;\n  const { outcome }',
   },
   {
+    what: "a seal that can not be seen yet is waited for",
+    file: "job/outcome.ts",
+    text: "if (e.graces.seals && e",
+    without: "if (e.graces.sealMs < 0 && e",
+  },
+  {
     what: "outputs are those that the run has sealed",
     file: "job/outcome.ts",
     text: "...(e.sealed === undefined ? {} : { manifestSha256: e.sealed }),",

@@ -5,6 +5,7 @@ import { observed, play, toTracked } from "./story.ts";
 
 export const graces: Graces = {
   mayRequeue: false,
+  seals: false,
   receiptMs: 60_000,
   sealMs: 600_000,
   lostMs: 9_000_000,

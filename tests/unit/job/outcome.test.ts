@@ -156,6 +156,20 @@ describe("judge", () => {
     expect(outcomeIn(judge(foreign, graces))).toMatchObject({ result: "succeeded", proof: "squeue" });
   });
 
+  test("a run that ended well waits a moment for its seal to be seen, where there is to be one", () => {
+    const sealing = { ...graces, seals: true };
+    for (const shown of [row("COMPLETED"), null]) {
+      const look = (ms: number, receipts = exited(0)) => [shown, receipts, startAt + ms] as const;
+      expect(judge(runOf(look(0), look(graces.receiptMs - 1)), sealing).is).toBe("waiting");
+      const late = outcomeIn(judge(runOf(look(0), look(5, { ...exited(0), done: seal })), sealing));
+      expect(late).toMatchObject({ result: "succeeded", manifestSha256: "ab" });
+      const never = outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), sealing));
+      expect([never.result, never.manifestSha256]).toEqual(["succeeded", undefined]);
+    }
+    expect(judge(runOf([row("FAILED"), exited(3), startAt]), sealing).is).toBe("ended");
+    expect(judge(runOf([row("TIMEOUT"), exited(0, term), startAt]), sealing).is).toBe("ended");
+  });
+
   test("a run that came back after an end (requeued) is waited for anew", () => {
     const run = runOf([row("NODE_FAIL"), leased, startAt], [row("PENDING"), leased, startAt + 5]);
     expect(judge(run, graces)).toEqual({ is: "waiting", why: "PENDING" });

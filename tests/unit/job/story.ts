@@ -17,7 +17,14 @@ export const tracked: RunRef = { ...ref, schedulerId: "7" };
 /** Milliseconds, as the daemon has them but for the fence and the seal. */
 export const policy: Policy = {
   fenceMs: 120_000,
-  graces: { mayRequeue: false, receiptMs: 60_000, sealMs: 600_000, lostMs: 9_000_000, cancelledMs: 90_000 },
+  graces: {
+    mayRequeue: false,
+    seals: false,
+    receiptMs: 60_000,
+    sealMs: 600_000,
+    lostMs: 9_000_000,
+    cancelledMs: 90_000,
+  },
   cancelRepeatMs: 30_000,
   keepJobDirsMs: 7 * 86_400_000,
   queueReportIntervalMs: 300_000,
