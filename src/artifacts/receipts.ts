@@ -47,7 +47,11 @@ const Exit = v.object({
   signal: v.nullable(signalName),
   oom_kill: v.nullable(count),
 });
-const Done = v.object({ ...head, exit: exitCode, manifest_sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
+const Done = v.object({
+  ...head,
+  exit: exitCode,
+  manifest_sha256: v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))),
+});
 
 type Receipt = v.GenericSchema<unknown, { attempt: string; job: string; restart: number }>;
 

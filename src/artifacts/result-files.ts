@@ -43,7 +43,8 @@ interface Asked extends Listing {
 interface Search extends Asked, Noted {
   /** Owner of the directory that is searched. Not our own uid: network file systems may show another for what we make. */
   readonly uid: number;
-  readonly seal: Seal;
+  /** null: the run has none. */
+  readonly seal: Seal | null;
 }
 
 interface Names {
@@ -53,10 +54,10 @@ interface Names {
 
 export async function findFiles(asked: Asked): Promise<Listed> {
   const { place, role } = asked;
-  const seal = await sealFor(place, role);
+  const seal = role === "log" ? null : await sealOf(place);
   const { dir, outputBase = dir, outputDir } = place;
   const noted: Noted = {
-    ...{ found: [], unseen: new Set(seal.keys()), growing: [] },
+    ...{ found: [], unseen: new Set(sealedOutputs(seal)), growing: [] },
     ...{ leftOut: noNames(), emptyDirectories: noNames() },
   };
   const searchIn = async (root: string): Promise<Search> => ({ ...asked, ...noted, seal, uid: await ownerOf(root) });
@@ -100,12 +101,13 @@ function noNames(): Names {
   return { count: 0, names: [] };
 }
 
+async function sealOf({ dir, outputDir, manifestSha256 }: OutputPlace): Promise<Seal | null> {
+  return manifestSha256 === undefined ? null : await readSeal(dir, outputDir, manifestSha256);
+}
+
 /** Logs are still written to while the outputs are sealed. */
-async function sealFor(place: OutputPlace, role: UploadRole): Promise<Seal> {
-  const { dir, outputDir, manifestSha256 } = place;
-  if (role === "log" || manifestSha256 === undefined) return new Map();
-  const seal = (await readSeal(dir, outputDir, manifestSha256)) ?? new Map<string, never>();
-  return new Map([...seal].filter(([path]) => roleOfOutput(path) === role));
+function sealedOutputs(seal: Seal | null): string[] {
+  return [...(seal?.keys() ?? [])].filter((path) => roleOfOutput(path) === "output");
 }
 
 function ownerOf(dir: string): Promise<number> {
@@ -132,7 +134,7 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
   for await (const walked of walk(output, `${outputBase}/${outputDir}`, { plainNames: search.plainNames ?? false })) {
     search.progress.step();
     if (walked.is === "link") {
-      if (search.seal.get(walked.diskPath) === "link") search.unseen.delete(walked.diskPath);
+      if (search.seal?.get(walked.diskPath) === "link") search.unseen.delete(walked.diskPath);
     } else if (walked.is === "left out") note(search.leftOut, walked.path, walked.why);
     else if (walked.is === "empty directory") note(search.emptyDirectories, walked.path, "empty directory");
     else if (walked.is === "trouble") {
@@ -179,7 +181,8 @@ async function collect(search: Search, directory: FileHandle, name: Name, as: As
     if (uid !== search.uid) return refuse(search, as.path, `it belongs to another user (uid ${uid})`);
     const { isLinked, ...placed } = as;
     if (search.role === "log") return await collectLog(search, file, placed);
-    const sealed = search.seal.get(as.diskPath);
+    const sealed = search.seal?.get(as.diskPath);
+    if (search.seal && sealed === undefined) return note(search.leftOut, as.path, "written after the job's end");
     const content = await contentOf(file, sealed, as.path, search.progress);
     if (content) search.found.push({ ...placed, ...content });
     // Each name counts for itself: what a link shows already may not stand in its own directory yet.

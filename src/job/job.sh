@@ -20,7 +20,8 @@
 #   manifest.ATTEMPT.R   what the run has left in its output directory, in records that end with NUL: `SIZE MTIME PATH` of
 #                        each regular file, `link PATH` of each symbolic link, then `SHA256 *./PATH` (or two spaces) of
 #                        each regular file
-#   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole; made where seal is there: its limit in seconds
+#   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole, or null: there will be none; made of a run that
+#                        ended well where seal is there: its limit in seconds
 #
 # Exit code: the workload's; 93 lease lost; 94 the job directory cannot be read or written.
 umask 027
@@ -161,7 +162,8 @@ seal() (
   sum=$(sha256sum <"$part") && mv -f "$part" "${part%/*}/manifest.$run" && echo "${sum%% *}"
 ) 2>/dev/null
 
-if [ "$code" = 0 ] && [ -z "$signal" ] && [ -e seal ] && sum=$(seal) && [ -n "$sum" ]; then
-  put "done.$run" "\"exit\":$code,\"manifest_sha256\":\"$sum\""
+if [ "$code" = 0 ] && [ -z "$signal" ] && [ -e seal ]; then
+  sum=$(seal) || sum=
+  put "done.$run" "\"exit\":$code,\"manifest_sha256\":${sum:+\"}${sum:-null}${sum:+\"}"
 fi
 exit "$code"

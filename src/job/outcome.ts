@@ -53,8 +53,8 @@ interface Evidence {
   /** The run took its lease; an old one's does not count. */
   readonly leased: boolean;
   readonly exit?: ExitReceipt | undefined;
-  /** SHA-256 of the manifest. */
-  readonly sealed?: string | undefined;
+  /** SHA-256 of the manifest; null: there is none, and will be none. */
+  readonly sealed?: string | null | undefined;
   readonly graces: Graces;
   readonly stop: Stop | undefined;
 }
@@ -82,7 +82,7 @@ export const evidenceOrder: readonly Rule[] = [
     name: "a sealed receipt of the lease's run decides, unless a signal came",
     // Where Slurm may run it again, a seal may be of the run before.
     judge: (e) =>
-      e.sealed !== undefined && e.exit?.signal === null && !e.graces.mayRequeue
+      typeof e.sealed === "string" && e.exit?.signal === null && !e.graces.mayRequeue
         ? ended(byReceipt(e, e.exit))
         : undefined,
   },
@@ -186,7 +186,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
     proof: "receipt",
     state: state ?? assumed[result],
     ...(told ? { exitCode: exit.exit, signal: 0 } : {}),
-    ...(e.sealed === undefined ? {} : { manifestSha256: e.sealed }),
+    ...(typeof e.sealed === "string" ? { manifestSha256: e.sealed } : {}),
     node: exit.node,
     ...(cause === undefined ? {} : { cause }),
   };

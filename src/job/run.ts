@@ -165,8 +165,8 @@ export interface Receipts {
   /** A signal reached the batch shell; SIGKILL may have followed. */
   readonly stop?: { readonly signal: string; readonly at: number };
   readonly exit?: ExitReceipt;
-  /** The workload ended and its outputs are sealed. */
-  readonly done?: { readonly exit: number; readonly manifestSha256: string };
+  /** The workload ended and its outputs are sealed; `manifestSha256` null: its script could not. */
+  readonly done?: { readonly exit: number; readonly manifestSha256: string | null };
   /** Scheduler ids of twins: they found the lease taken and did nothing. */
   readonly lost: readonly string[];
 }

@@ -109,6 +109,11 @@ export class BatchScript {
     this.#write("done", { exit: this.#exit, manifest_sha256: sha256(manifest) });
   }
 
+  /** It has not what a seal takes, or somebody still writes. */
+  giveUpSeal(): void {
+    if (this.mayBeSealed) this.#write("done", { exit: this.#exit, manifest_sha256: null });
+  }
+
   /** A process that the workload has left behind writes on. False: it comes too late, the directory is gone. */
   straggle(): boolean {
     const { dir } = this.#run;

@@ -142,7 +142,12 @@ export class JobLife {
    */
   #seal(job: SlurmJob, sealed: () => void): void {
     const { unsealed, endedInSeal, straggler, sealMs } = this.#parts.weather;
-    if (!job.script?.mayBeSealed || this.#mayFail(unsealed)) return void sealed();
+    if (!job.script?.mayBeSealed) return void sealed();
+    if (this.#mayFail(unsealed)) {
+      // Scripts of before say nothing of it.
+      if (this.#chance(0.5)) job.script.giveUpSeal();
+      return void sealed();
+    }
     this.#controller.after(job, this.#upTo(sealMs), () => {
       if (this.#mayFail(endedInSeal)) return void this.#breakSeal(job);
       job.script?.seal();

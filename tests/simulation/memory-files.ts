@@ -198,15 +198,22 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       const madeByCreate = outputDir === "output" && outputBase === dir;
       const there = madeByCreate || [...files.keys()].some((path) => path.startsWith(`${outputDir}/`));
       if (role === "output" && !there) fail("ENOENT", `${outputBase}/${outputDir}`);
-      const seal = role === "output" ? sealIn(at(dir), outputDir, manifestSha256) : new Map<string, SealedFile>();
+      const seal = role === "output" ? sealIn(at(dir), outputDir, manifestSha256) : null;
+      const after: string[] = [];
       const shown = found.filter((file) => {
-        const sealed = seal.get(file.path);
-        if (sealed === undefined) return true;
+        const sealed = seal?.get(file.path);
+        if (sealed === undefined) {
+          if (seal) after.push(`${quote(file.path)} (written after the job's end)`);
+          return seal === null;
+        }
         const isAsSealed = file.bytes === sealed.bytes && file.mtimeMs === sealed.mtimeMs;
-        return isAsSealed && sees(outputBase, `${outputDir}/${file.path}`) && seal.delete(file.path);
+        return isAsSealed && sees(outputBase, `${outputDir}/${file.path}`) && seal?.delete(file.path);
       });
-      const unseen = { count: seal.size, names: [...seal.keys()].map(quote) };
-      return { rows: numberRows(role, shown), leftOut, ...(seal.size > 0 ? { unseen } : {}) };
+      const late = [...(seal?.keys() ?? [])].map(quote);
+      return {
+        ...{ rows: numberRows(role, shown), leftOut: { count: after.length, names: after } },
+        ...(late.length > 0 ? { unseen: { count: late.length, names: late } } : {}),
+      };
     },
 
     async keepLogs(place, rows, base) {
@@ -289,12 +296,15 @@ function foundFile(path: string, file: File, outputDir: string, role: "output" |
   return undefined;
 }
 
-/** What is still to be found, as `readSeal` has it. */
-function sealIn({ files }: Directory, outputDir: string, manifestSha256: string | undefined): Map<string, SealedFile> {
+/** What is still to be found, as `readSeal` has it; null: there is no seal. */
+function sealIn({ files }: Directory, outputDir: string, manifestSha256: string | undefined) {
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
   const { bytes } = files.get(`${controlDirectory}/manifest.${run}`) ?? { bytes: new Uint8Array() };
-  const seal = hashOf(bytes) === manifestSha256 ? sealOf(new TextDecoder().decode(bytes)) : null;
-  return new Map([...(seal ?? [])].filter(([path]) => roleOfOutput(path) === "output"));
+  const seal = hashOf(bytes) === manifestSha256 ? sealOf(bytes) : null;
+  if (seal === null) return null;
+  const outputs = new Map<string, SealedFile>();
+  for (const [path, file] of seal) if (file !== "link" && roleOfOutput(path) === "output") outputs.set(path, file);
+  return outputs;
 }
 
 /** The stream's bytes; what comes after one more than `bytes` is not waited for. */

@@ -202,13 +202,15 @@ describe.each([
     const place = { dir: w.dir, outputDir: "output", manifestSha256: sha256(manifest) };
     expect(await w.files.list(place, "output")).toEqual({ rows, leftOut: { count: 0, names: [] } });
     w.files.put(w.dir, "output/changed", "another");
+    w.files.put(w.dir, "output/later", "a");
     const later = await w.files.list(place, "output");
     expect(later.rows).toEqual(rows.slice(0, 1));
+    expect(later.leftOut).toEqual({ count: 1, names: [`"later" (written after the job's end)`] });
     expect(later.unseen).toEqual({ count: 1, names: ['"changed"'] });
     expect((await w.files.list(place, "log")).unseen).toBeUndefined();
     // A manifest that its receipt does not speak of is none.
     const other = await w.files.list({ ...place, manifestSha256: sha256("") }, "output");
-    expect(other.rows.map((row) => row.bytes)).toEqual([1, 7]);
+    expect(other.rows.map((row) => row.bytes)).toEqual([1, 7, 1]);
   });
 
   test("a missing output directory is no empty one for outputs; the run's own logs are listed all the same", async () => {

@@ -163,6 +163,10 @@ describe("judge", () => {
       expect(judge(runOf(look(0), look(graces.receiptMs - 1)), sealing).is).toBe("waiting");
       const late = outcomeIn(judge(runOf(look(0), look(5, { ...exited(0), done: seal })), sealing));
       expect(late).toMatchObject({ result: "succeeded", manifestSha256: "ab" });
+      const given = outcomeIn(
+        judge(runOf(look(0, { ...exited(0), done: { exit: 0, manifestSha256: null } })), sealing),
+      );
+      expect([given.result, given.manifestSha256]).toEqual(["succeeded", undefined]);
       const never = outcomeIn(judge(runOf(look(0), look(graces.receiptMs)), sealing));
       expect([never.result, never.manifestSha256]).toEqual(["succeeded", undefined]);
     }

@@ -85,17 +85,19 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("in %s",
   });
 
   test.each([
-    ["a run that failed", 'echo half >"$HPC_OUTPUT_DIR/half"; exit 3'],
+    ["a run that failed", 'echo half >"$HPC_OUTPUT_DIR/half"; exit 3', []],
     [
       "what somebody still writes to",
       '(while :; do echo x >>"$HPC_OUTPUT_DIR/log"; done) >/dev/null 2>&1 & echo $! >pid',
+      ["done.a1.0"],
     ],
-  ])("%s has none", async (_what, program) => {
+  ])("%s has none", async (_what, program, left) => {
     dir = jobRunning(program);
     await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7" });
     const pid = join(dir, "work/pid");
     if (existsSync(pid)) process.kill(Number(readFileSync(pid, "utf8")), "SIGKILL");
-    expect(readdirSync(join(dir, ".emx2")).filter((name) => /^(done|manifest)/.test(name))).toEqual([]);
+    expect(readdirSync(join(dir, ".emx2")).filter((name) => /^(done|manifest)/.test(name))).toEqual(left);
+    if (left.length > 0) expect(receipt(dir, "done.a1.0")).toMatchObject({ exit: 0, manifest_sha256: null });
     expect(receipt(dir, "exit.a1.0")).toMatchObject({ how: "exit" });
   });
 
