@@ -14,6 +14,7 @@ import { globals } from "./commands/globals.ts";
 import { helpText } from "./commands/help.ts";
 import { once } from "./commands/once.ts";
 import { register } from "./commands/register.ts";
+import { retry } from "./commands/retry.ts";
 import { run } from "./commands/run.ts";
 import { status } from "./commands/status.ts";
 import { resolveCommand } from "./commands/usage.ts";
@@ -33,6 +34,7 @@ const root = {
     status,
     explain,
     cancel,
+    retry,
     register,
     demo,
     config: {

@@ -1,6 +1,6 @@
 /** Outputs and logs on their way from the job directory into artifacts of EMX2. */
 import type { Call, Emx2Client, NewArtifact } from "../emx2/client.ts";
-import { ApiError, IntegrityError } from "../errors.ts";
+import { ApiError, IntegrityError, NetworkError } from "../errors.ts";
 import type { FileRow, UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import { timeLimitMs } from "../job/profile.ts";
@@ -11,6 +11,9 @@ import { quote } from "./path.ts";
 
 /** From this size on a question whether the file is there already is cheaper than sending it again. */
 const headFirstFromBytes = 1024 * 1024;
+
+/** From this size on a body is sent for minutes or more: what can not be taken is not to be sent for days. */
+const heavyBytes = 10_000_000;
 
 /** The artifact that a job's outputs or logs go into. The job's script was written, so its parameters have a hash. */
 export function artifactFor(job: Job, role: UploadRole): NewArtifact {
@@ -76,11 +79,26 @@ export async function putFile(
     const there = await client.headFile(artifactId, path, call);
     if (there?.bytes === bytes && there.sha256 === sha256) return;
   }
+  const isHeavy = bytes >= heavyBytes;
+  const once = isHeavy ? { ...call, attempts: 1 } : call;
   try {
-    await client.putFile(artifactId, { path, bytes, sha256, body: () => files.read(place, row) }, call);
+    await client.putFile(artifactId, { path, bytes, sha256, body: () => files.read(place, row) }, once);
   } catch (error) {
-    throw tooLarge(error) ? explained(error, row) : error;
+    if (isHeavy && isNotTaken(error))
+      throw new BodyNotTaken(`${quote(path)} of ${bytes} bytes: ${error.message}`, { cause: error });
+    throw isRefusal(error) ? explained(error, row) : error;
   }
+}
+
+/** EMX2 was there the moment before, and this body, which takes its time, did not get through. */
+export class BodyNotTaken extends Error {
+  override name = "BodyNotTaken";
+}
+
+/** A gateway's time-out counts: it is what bodies die of that are too much for the server behind it. */
+function isNotTaken(error: unknown): error is ApiError | NetworkError {
+  if (error instanceof NetworkError) return error.failure.maybeDelivered;
+  return error instanceof ApiError && error.answer.status >= 500 && error.answer.tooLarge === undefined;
 }
 
 /** Tells EMX2 of one file that stays where it is. */
@@ -122,11 +140,15 @@ function hashOf({ role, path, sha256 }: FileRow): string {
   return sha256;
 }
 
-function tooLarge(error: unknown): error is ApiError {
-  return error instanceof ApiError && error.answer.tooLarge !== undefined;
+/** For what the file is, and no other would be. */
+function isRefusal(error: unknown): error is ApiError {
+  if (!(error instanceof ApiError)) return false;
+  const { status, tooLarge } = error.answer;
+  return tooLarge !== undefined || [400, 409, 415, 422, 507].includes(status);
 }
 
 function explained(error: ApiError, { path, bytes }: FileRow): ApiError {
   const advice = "large outputs belong in posix residence (output_residence: posix in the profile)";
-  return new ApiError(`EMX2 does not take ${quote(path)} of ${bytes} bytes: ${advice}. ${error.message}`, error.answer);
+  const words = error.answer.tooLarge === undefined ? error.message : `${advice}. ${error.message}`;
+  return new ApiError(`EMX2 does not take ${quote(path)} of ${bytes} bytes: ${words}`, error.answer);
 }

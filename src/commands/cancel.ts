@@ -1,106 +1,15 @@
-/**
- * `cancel JOB`: ends one job here and has EMX2 told. The request is written down first, so that it is done whoever comes to
- * it: the daemon that runs, this command where none does, or the next one.
- */
+/** `cancel JOB`: ends one job here and has EMX2 told. */
 import { defineCommand } from "citty";
-import { systemClock as clock } from "../clock.ts";
-import type { Config } from "../config/config.ts";
-import { submittingUser } from "../daemon/account.ts";
-import { compose } from "../daemon/compose.ts";
-import { answerTo, dropRequest, requestsDir } from "../daemon/request-files.ts";
-import { SubprocessError } from "../errors.ts";
-import type { Job } from "../job/job.ts";
-import { escapeText, type Log, writeToStderr } from "../log.ts";
-import { stageOf } from "../view/stage.ts";
-import { exitCodes } from "./exit.ts";
-import { configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
-import { jobMeant, trackedIn } from "./tracked.ts";
-import { version } from "./version.ts";
-
-/** A daemon looks every two seconds, and may be in the midst of something. */
-const longestAnswerMs = 15_000;
-const lookAgainMs = 200;
-/** Of a UUID. */
-const wholeIdLength = 36;
+import { aboutJob, askFor } from "./ask.ts";
 
 export const cancel = defineCommand({
   meta: { name: "cancel", description: "end one job here, and say so at EMX2" },
-  args: {
-    ...globals,
-    job: { type: "positional", required: true, description: "its id, or a beginning of at least 4 characters" },
-  },
-  async run({ args, data }) {
-    const signal = signalOf(data);
-    const log = logFor(args, !args.verbose);
-    const config = configFor(args);
-    warnOf(config, log);
-    const tracked = trackedIn(config);
-    const meant = jobMeant(args.job, tracked);
-    // The snapshot may be older than the job.
-    if (meant.is === "none" && args.job.length < wholeIdLength) return refuse(meant.why);
-    const jobId = meant.is === "one" ? meant.jobId : args.job;
-    const job = tracked.snapshot.jobs.find(({ id }) => id === jobId);
-    if (job?.closed) return refuse(`job ${jobId} has ended: ${job.closed.why}`);
-    if (tracked.snapshot.forgotten.includes(jobId)) return refuse(`job ${jobId} has ended, and is no longer kept here`);
-    return await ask(jobId, { config, log, signal });
-  },
+  args: aboutJob,
+  run: ({ args, data }) =>
+    askFor(args, data, {
+      kind: "cancel",
+      isTaken: (jobId, by) => `job ${jobId} is being ended by ${by}: explain ${jobId} shows how far it is`,
+      isClosed: (job) => `job ${job.id} is ended: EMX2 says ${job.server.status}`,
+      goesOn: (job, stage) => `job ${job.id} is to be ended, and is not yet: ${stage}`,
+    }),
 });
-
-interface Asking {
-  readonly config: Config;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-}
-
-async function ask(jobId: string, { config, log, signal }: Asking): Promise<number> {
-  const { stateDir } = config.worker;
-  const request = { kind: "cancel", jobId, by: `the operator of this worker (${await nameOf(signal)})` } as const;
-  const name = await dropRequest(stateDir, request, clock);
-  const composed = await compose({ config, backend: "slurm", log, version: version.text, signal });
-  const job = composed.is === "ready" ? await composed.daemon.attend(jobId, signal) : undefined;
-  const answer = await answerIn(stateDir, name, composed.is === "held" ? longestAnswerMs : 0, signal);
-  if (typeof answer === "object") return refuse(answer.refused);
-  if (job) say(ended(job));
-  else if (composed.is === "ready") say(`job ${jobId} is not tracked any more`);
-  else if (answer === "taken")
-    say(`job ${jobId} is being ended by ${composed.by}: explain ${jobId} shows how far it is`);
-  else
-    say(
-      `${composed.by} holds the state and has not taken the request yet; it lies in ${requestsDir(stateDir)} until it is`,
-    );
-  return exitCodes.done;
-}
-
-async function answerIn(stateDir: string, name: string, waitMs: number, signal: AbortSignal) {
-  const deadline = clock.mono() + waitMs;
-  for (;;) {
-    const answer = await answerTo(stateDir, name);
-    if (answer !== "waits" || clock.mono() >= deadline) return answer;
-    await clock.sleep(lookAgainMs, signal);
-  }
-}
-
-/** How far it has come where no daemon runs. */
-function ended(job: Job): string {
-  if (job.closed) return `job ${job.id} is ended: EMX2 says ${job.closed.status}`;
-  return `job ${job.id} is to be ended, and is not yet: ${stageOf(job)}; the next run or once goes on with it`;
-}
-
-async function nameOf(signal: AbortSignal): Promise<string> {
-  const uid = `uid ${process.getuid?.()}`;
-  try {
-    return `${await submittingUser(clock, signal)}, ${uid}`;
-  } catch (error) {
-    if (!(error instanceof SubprocessError)) throw error;
-    return uid;
-  }
-}
-
-function say(text: string): void {
-  console.log(escapeText(text));
-}
-
-function refuse(why: string): number {
-  writeToStderr(`${why.split("\n").map(escapeText).join("\n")}\n`);
-  return exitCodes.failed;
-}

@@ -7,6 +7,7 @@ import { sourcesFile } from "../artifacts/sources-file.ts";
 import { listInputs, stageFile } from "../artifacts/stage.ts";
 import {
   artifactFor,
+  BodyNotTaken,
   nameRefused,
   placeInPlace,
   putFile,
@@ -169,6 +170,7 @@ export async function putJobFiles(
         else await putFile(client, files, placeOf(job), row, artifactId, call);
         return { is: "ok" };
       } catch (error) {
+        if (error instanceof BodyNotTaken) return { is: "retry", cause: error.message, notTaken: true };
         const refused = nameRefused(error, row);
         if (!refused) throw error;
         log.warn("EMX2 does not take the name of a file", { jobId: job.id, file: row.path, cause: refused.cause });

@@ -205,6 +205,7 @@ function policyOf(settings: Settings, scheduler: Scheduler, profile: Profile | u
     cancelRepeatMs: delays.cancelRepeatMs,
     keepJobDirsMs: settings.keepJobDirsMs,
     queueReportIntervalMs: settings.queueReportIntervalMs,
+    uploadRetryMs: settings.uploadRetryMs,
     timeouts: {
       submissionMs: profile?.submissionTimeoutMs ?? null,
       executionMs: profile?.executionTimeoutMs ?? null,

@@ -86,7 +86,7 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
     async run(job, effect, signal) {
       const row = rowOf(effect);
       try {
-        const ending = await row.run(job, effect, context, signal);
+        const ending = lastTry(context, job, effect, await row.run(job, effect, context, signal));
         if (asksServer(effect) && ending.result.is === "ok") context.reach.answered();
         return ending;
       } catch (error) {
@@ -95,6 +95,10 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
       }
     },
   };
+}
+
+function lastTry(context: EffectContext, job: Job, effect: Effect, ending: Ending): Ending {
+  return ending.result.is === "retry" ? { ...ending, result: givenUp(context, job, effect, ending.result) } : ending;
 }
 
 /** More may follow: lost with a second of lossy records, dozens of them would be moved again. */

@@ -81,8 +81,8 @@ export class Engine {
     // A look that shows nothing new may still be the one that a time-out waits for.
     const isLook = event.kind === "RunObserved";
     if (isLook) this.#lookedAt.set(jobId, event.at);
-    // Whoever asked for a cancel is told that it is taken, and asks no second time.
-    const durability = event.kind === "CancelAsked" ? "durable" : "lossy";
+    // Whoever asked for it is told that it is taken, and asks no second time.
+    const durability = event.kind.endsWith("Asked") ? "durable" : "lossy";
     if (this.#apply(jobId, event, durability) || isLook) this.#pump(jobId);
   }
 

@@ -8,6 +8,7 @@ import type { Pool } from "./pools.ts";
 
 export type MoveEnd =
   | { readonly is: "ok" }
+  | { readonly is: "retry"; readonly cause: string; readonly notTaken: true }
   | { readonly is: "refused"; readonly cause: string; readonly status?: number; readonly oddName?: true };
 
 export interface Slots {
@@ -16,14 +17,14 @@ export interface Slots {
   readonly perJob: number;
 }
 
-/** Files from the first on that arrived; where that one did not, its refusal, or what it threw. */
+/** Files from the first on that arrived; where that one did not, how it ended, or what it threw. */
 export async function moveGroup(
   jobId: JobId,
   rows: readonly FileRow[],
   { pool, perJob }: Slots,
   signal: AbortSignal,
   move: (row: FileRow) => Promise<MoveEnd>,
-): Promise<{ readonly is: "ok"; readonly value: MovedFiles } | Extract<MoveEnd, { is: "refused" }>> {
+): Promise<{ readonly is: "ok"; readonly value: MovedFiles } | Exclude<MoveEnd, { is: "ok" }>> {
   const ends: (MoveEnd | { readonly is: "fault"; readonly error: unknown })[] = [];
   let next = 0;
   let failed = false;
@@ -47,7 +48,7 @@ export async function moveGroup(
     return { is: "ok", value: { files: moved.length, bytes } };
   }
   const [first] = ends;
-  if (first?.is === "refused") return first;
+  if (first?.is === "refused" || first?.is === "retry") return first;
   throw first?.is === "fault" ? first.error : new Error(`job ${jobId} has no file to move`);
 }
 

@@ -81,8 +81,10 @@ export async function attend(
     if (!job || job.closed) return false;
     return job.run.stage === "ended" ? serverPoll.reachable : engine.isSchedulerUp(job.backend);
   };
-  // A submission that is cut short would have to be looked for afterwards.
-  while ((goesOn() || engine.isBusy(["claim", "run", "report"])) && clock.mono() < deadline && !signal.aborted) {
+  // A submission that is cut short would have to be looked for afterwards, and files that move would have to move again.
+  const isMoving = () => engine.isBusy(["inputs", "logs", "outputs"]);
+  const isBusy = () => isMoving() || engine.isBusy(["claim", "run", "report"]);
+  while ((goesOn() || isBusy()) && (clock.mono() < deadline || isMoving()) && !signal.aborted) {
     await schedulerPoll.tick(signal);
     await clock.sleep(attendPauseMs, signal).catch(ignoreAbort);
   }

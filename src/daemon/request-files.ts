@@ -17,7 +17,7 @@ import { stateError } from "../journal/state-error.ts";
 const maxTextChars = 256;
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(maxTextChars));
 /** `by`: who asks, for EMX2 to show. */
-const Request = v.strictObject({ kind: v.literal("cancel"), jobId: text, by: text });
+const Request = v.strictObject({ kind: v.picklist(["cancel", "retry"]), jobId: text, by: text });
 export type Request = Readonly<v.InferOutput<typeof Request>>;
 
 export type FoundRequest = { readonly name: string } & (

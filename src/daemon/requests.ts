@@ -65,18 +65,28 @@ async function take(parts: RequestsParts, found: FoundRequest): Promise<void> {
     return concludeRequest(stateDir, found.name, verdict.why);
   }
   if (verdict.is === "news") {
-    engine.observe(jobId, { kind: "CancelAsked", at: clock.wall(), by });
+    const { kind } = found.request;
+    engine.observe(jobId, { kind: kind === "cancel" ? "CancelAsked" : "RetryAsked", at: clock.wall(), by });
     // An engine that is stopping takes nothing any more: the request waits for the next.
-    if (!engine.jobs.get(jobId)?.stop) return;
+    const taken = engine.jobs.get(jobId);
+    if (kind === "cancel" ? !taken?.stop : taken && hasFailed(taken)) return;
   }
   return concludeRequest(stateDir, found.name);
 }
 
+function hasFailed({ waits }: Job): boolean {
+  return Object.values(waits).some(({ failures }) => failures > 0);
+}
+
 type Judged = { readonly is: "news" | "known" | "later" } | { readonly is: "refused"; readonly why: string };
 
-function judge(job: Job | undefined, { jobId }: Request): Judged {
+function judge(job: Job | undefined, { kind, jobId }: Request): Judged {
   if (!job) return { is: "refused", why: `job ${jobId} is not tracked here` };
   if (job.closed) return { is: "refused", why: `job ${jobId} has ended: ${job.closed.why}` };
+  if (kind === "retry") {
+    if (hasFailed(job)) return { is: "news" };
+    return { is: "refused", why: `nothing of job ${jobId} waits after a failure: there is nothing to try again` };
+  }
   if (job.claim.stage === "refused") return { is: "refused", why: `job ${jobId} is not ours: ${job.claim.why}` };
   // Whether it is ours at all shows within moments.
   if (job.claim.stage !== "ours") return { is: "later" };

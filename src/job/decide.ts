@@ -6,7 +6,7 @@
 
 import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
 import { asksServer, type Effect, type UploadRole } from "./effect.ts";
-import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, movedOn, type Upload } from "./job.ts";
+import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, movedOn, type Upload, type Wait } from "./job.ts";
 import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
 import { outcomeNeverSubmitted, phaseOf } from "./run.ts";
@@ -22,6 +22,8 @@ export interface Policy {
   readonly keepJobDirsMs: number | null;
   /** Between two reports on a run that waits in the queue. */
   readonly queueReportIntervalMs: number;
+  /** From the first failure of an upload to its end; `null`: it is tried for ever. */
+  readonly uploadRetryMs: number | null;
   readonly timeouts: Timeouts;
 }
 
@@ -74,6 +76,12 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
       continue;
     }
     const wait = plan.lane === undefined ? undefined : job.waits[plan.lane];
+    const parked = plan.effect && wait ? parkedUntil(wait, policy, now) : undefined;
+    if (parked !== undefined) {
+      if (Number.isFinite(parked)) waits.push(parked);
+      why ||= `${plan.why}: waits for \`retry ${job.id}\`, since EMX2 has not taken it ${wait?.notTaken} times; ${wait?.cause}`;
+      continue;
+    }
     const waiting = wait !== undefined && wait.until > now && wait.until <= now + longestWaitMs;
     // Its verdict is news: a pause between two cancels is not for it.
     const passes = plan.effect?.kind === "CloseRun" && wait?.failures === 0;
@@ -84,6 +92,16 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
   }
   const wakeAt = waits.length > 0 ? { wakeAt: Math.min(...waits) } : {};
   return { start, abort: aborted(job), ...wakeAt, why };
+}
+
+/** So often a large body is sent in vain before a person is waited for. */
+const mostNotTaken = 10;
+
+/** When the last try is made though nobody has asked for it. undefined: it is not parked, or that time has come. */
+function parkedUntil({ notTaken = 0, since }: Wait, { uploadRetryMs }: Policy, now: number): number | undefined {
+  if (notTaken < mostNotTaken) return undefined;
+  const until = (since ?? now) + (uploadRetryMs ?? Number.POSITIVE_INFINITY);
+  return until > now ? until : undefined;
 }
 
 /** A run may have ended while nobody looked: its time is over only once a look after that moment has found it going on. */

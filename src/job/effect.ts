@@ -121,12 +121,19 @@ export interface EffectValue {
 
 /**
  * How an effect ended. `refused`: the answer is no and asking again will not change it (`oddName`: another name may). `retry`: nothing happened, try
- * again (not before `afterMs`; `answered`: whoever was asked is well, and said no for now). `doubt`: it may have happened.
+ * again (not before `afterMs`; `answered`: whoever was asked is well, and said no for now; `notTaken`: a large body did not
+ * get through, though EMX2 was there). `doubt`: it may have happened.
  */
 export type Result<K extends EffectKind = EffectKind> =
   | { readonly is: "ok"; readonly value: EffectValue[K] }
   | { readonly is: "refused"; readonly cause: string; readonly status?: number; readonly oddName?: true }
-  | { readonly is: "retry"; readonly cause: string; readonly afterMs?: number; readonly answered?: true }
+  | {
+      readonly is: "retry";
+      readonly cause: string;
+      readonly afterMs?: number;
+      readonly answered?: true;
+      readonly notTaken?: true;
+    }
   | { readonly is: "doubt"; readonly cause: string };
 
 /** One effect with its result, typed kind by kind so that a fold over it narrows both. */
@@ -177,6 +184,8 @@ export type JobEvent =
     }
   /** The operator ends the job. `by`: who asked, for EMX2 to show. */
   | { readonly kind: "CancelAsked"; readonly at: number; readonly by: string }
+  /** The operator wants what waits after a failure to be tried now. */
+  | { readonly kind: "RetryAsked"; readonly at: number; readonly by: string }
   /** The workload has said something new of itself. */
   | { readonly kind: "Progressed"; readonly at: number; readonly progress: Progress }
   /** A time-out of ours is over. */

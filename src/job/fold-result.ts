@@ -26,7 +26,9 @@ export function foldResult(job: Job, event: Ended): Job {
   const { result, retryAt, at } = event;
   if (result.is !== "ok") {
     const failures = (waited?.failures ?? 0) + 1;
-    const wait = { failures, since: waited?.since ?? at, until: retryAt ?? at, cause: result.cause };
+    const notTaken = (waited?.notTaken ?? 0) + (result.is === "retry" && result.notTaken ? 1 : 0);
+    const counted = notTaken > 0 ? { failures, notTaken } : { failures };
+    const wait = { ...counted, since: waited?.since ?? at, until: retryAt ?? at, cause: result.cause };
     return folded({ ...job, waits: { ...waits, [lane]: wait } }, event);
   }
   // What went well and is to be asked again (a run that is not found yet, or still ending) waits without a failure.

@@ -38,11 +38,19 @@ function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" | "Adopted" }
     case "CancelAsked":
       if (job.stop || job.claim.stage !== "ours") return job;
       return { ...job, stop: { by: "operator", at: event.at, detail: `cancelled by ${event.by}` } };
+    case "RetryAsked":
+      return triedNow(job);
     case "Begun":
       return begun(job, event.effect, event.at);
     case "Ended":
       return foldResult(job, event);
   }
+}
+
+/** A pause without a failure is none of waiting: a run that is cancelled is not cancelled once more for it. */
+function triedNow(job: Job): Job {
+  const waits = Object.entries(job.waits).filter(([, wait]) => wait.failures === 0);
+  return waits.length === Object.keys(job.waits).length ? job : { ...job, waits: Object.fromEntries(waits) };
 }
 
 function offered(event: Extract<JobEvent, { kind: "Offered" }>): Job {

@@ -115,6 +115,8 @@ export interface ServerView {
 /** `failures` in a row, the next try at `until`, and what went wrong last. */
 export interface Wait {
   readonly failures: number;
+  /** How many of them were large bodies that EMX2 did not take. */
+  readonly notTaken?: number;
   /** When the first of these failures was. */
   readonly since?: number;
   readonly until: number;

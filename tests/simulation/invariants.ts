@@ -10,7 +10,7 @@ import type { SlurmSite } from "./slurm-site.ts";
 
 /** In any minute, of one daemon. */
 const mostQueries = 24;
-const mostRequestsInVain = 40;
+const mostRequestsInVain = 25;
 
 export interface Invariants {
   check(): void;

@@ -92,7 +92,7 @@ const safeguards: readonly Safeguard[] = [
   {
     what: "outputs are those that the run has sealed",
     file: "job/outcome.ts",
-    text: "...(e.sealed === undefined ? {} : { manifestSha256: e.sealed }),",
+    text: '...(typeof e.sealed === "string" ? { manifestSha256: e.sealed } : {}),',
     without: "",
   },
   {

@@ -142,7 +142,7 @@ describe("a request", () => {
 describe("what is no request", () => {
   const unusable: Readonly<Record<string, readonly [() => string, RegExp]>> = {
     "is no JSON": [() => plant("cancel j1"), /does not hold what a request holds/],
-    "asks for what is not known": [() => plant('{"kind":"retry","jobId":"j1","by":"x"}'), /does not hold/],
+    "asks for what is not known": [() => plant('{"kind":"polish","jobId":"j1","by":"x"}'), /does not hold/],
     "has more in it": [() => plant(JSON.stringify({ ...cancel, force: true })), /does not hold/],
     "has a name that is too long": [() => plant(JSON.stringify({ ...cancel, by: "x".repeat(300) })), /does not hold/],
     "is too large": [() => plant(`${JSON.stringify(cancel)}${" ".repeat(5_000)}`), /larger than 4096 bytes/],

@@ -27,6 +27,7 @@ export const policy: Policy = {
   },
   cancelRepeatMs: 30_000,
   keepJobDirsMs: 7 * 86_400_000,
+  uploadRetryMs: 72 * 3_600_000,
   queueReportIntervalMs: 300_000,
   timeouts: { submissionMs: null, executionMs: null, heldMs: null, neverRunnableMs: null },
 };
