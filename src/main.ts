@@ -6,6 +6,7 @@
 import { type CommandDef, runCommand } from "citty";
 import { cancel } from "./commands/cancel.ts";
 import { check } from "./commands/check.ts";
+import { clean } from "./commands/clean.ts";
 import { configSchema, configShow } from "./commands/config.ts";
 import { demo } from "./commands/demo.ts";
 import { ended, exitCodes, explain as explainError, type StopSignal, stopSignals } from "./commands/exit.ts";
@@ -35,6 +36,7 @@ const root = {
     explain,
     cancel,
     retry,
+    clean,
     register,
     demo,
     config: {

@@ -17,7 +17,7 @@ import { jobMeant, trackedIn } from "./tracked.ts";
 import { version } from "./version.ts";
 
 /** A daemon looks every two seconds, and may be in the midst of something. */
-const longestAnswerMs = 15_000;
+export const longestAnswerMs = 15_000;
 const lookAgainMs = 200;
 /** Of a UUID. */
 const wholeIdLength = 36;
@@ -29,7 +29,7 @@ export const aboutJob = {
 
 /** What is asked for, and how that is told. */
 interface Asked {
-  readonly kind: Request["kind"];
+  readonly kind: Exclude<Request["kind"], "clean">;
   isTaken(jobId: string, by: string): string;
   isClosed(job: Job): string;
   goesOn(job: Job, stage: string): string;
@@ -69,7 +69,7 @@ interface Asking {
 
 async function ask(jobId: string, asked: Asked, { config, log, signal }: Asking): Promise<number> {
   const { stateDir } = config.worker;
-  const request = { kind: asked.kind, jobId, by: `the operator of this worker (${await nameOf(signal)})` };
+  const request = { kind: asked.kind, jobId, by: await operatorOf(signal) };
   const name = await dropRequest(stateDir, request, clock);
   const composed = await compose({ config, backend: "slurm", log, version: version.text, signal });
   const job = composed.is === "ready" ? await composed.daemon.attend(jobId, signal) : undefined;
@@ -86,13 +86,18 @@ async function ask(jobId: string, asked: Asked, { config, log, signal }: Asking)
   return exitCodes.done;
 }
 
-async function answerIn(stateDir: string, name: string, waitMs: number, signal: AbortSignal) {
+export async function answerIn(stateDir: string, name: string, waitMs: number, signal: AbortSignal) {
   const deadline = clock.mono() + waitMs;
   for (;;) {
     const answer = await answerTo(stateDir, name);
     if (answer !== "waits" || clock.mono() >= deadline) return answer;
     await clock.sleep(lookAgainMs, signal);
   }
+}
+
+/** Who asks, for whoever reads of it. */
+export async function operatorOf(signal: AbortSignal): Promise<string> {
+  return `the operator of this worker (${await nameOf(signal)})`;
 }
 
 async function nameOf(signal: AbortSignal): Promise<string> {

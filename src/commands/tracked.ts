@@ -8,7 +8,7 @@ import { readSnapshot, type Snapshot } from "../journal/snapshot.ts";
 import type { Facts } from "../view/facts.ts";
 import { UsageError } from "./usage.ts";
 
-interface Tracked {
+export interface Tracked {
   readonly snapshot: Snapshot;
   readonly facts: Facts;
 }

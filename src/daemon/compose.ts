@@ -25,7 +25,7 @@ import { clientOf } from "./connect.ts";
 import { profilesWithoutRoom, spaceIn, spaceShortage } from "./free-space.ts";
 import { logChange } from "./job-log.ts";
 import { runLoop } from "./loop.ts";
-import { attend, cycle } from "./once.ts";
+import { attend, cycle, tidy } from "./once.ts";
 import { overviewOf } from "./overview.ts";
 import { createRequests } from "./requests.ts";
 import { createSchedulers } from "./schedulers.ts";
@@ -56,6 +56,8 @@ export interface Daemon extends Assembly {
   once(signal: AbortSignal): Promise<boolean>;
   /** Takes the requests that wait, and goes on with this job alone until it rests. Gives it as it is then. */
   attend(jobId: JobId, signal: AbortSignal): Promise<Job | undefined>;
+  /** Takes the requests that wait, and removes what is due of the directories of jobs that have ended. Gives what stays. */
+  tidy(signal: AbortSignal): Promise<readonly Job[]>;
 }
 
 export type Composed = { readonly is: "ready"; readonly daemon: Daemon } | { readonly is: "held"; readonly by: string };
@@ -210,6 +212,12 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
         const done = attend({ ...assembly, requests: guarded(requests) }, jobId, clock, signal);
         await Promise.race([done, stopping(clock, signal)]);
         return assembly.engine.jobs.get(jobId);
+      }),
+    tidy: (signal) =>
+      whileHeld(async () => {
+        const done = tidy({ engine, requests: guarded(requests) }, clock, signal);
+        await Promise.race([done, stopping(clock, signal)]);
+        return [...engine.jobs.values()].filter(({ cleaned }) => !cleaned);
       }),
   };
 }

@@ -43,7 +43,7 @@ export class Engine {
   readonly #lookedAt = new Map<JobId, number>();
   /** Backends that do not answer. */
   readonly #down = new Set<BackendName>();
-  #only: JobId | undefined;
+  #only: (job: Job) => boolean = () => true;
   #stopped = false;
   /** The journal may be gone: what still ends is left in doubt. */
   #closed = false;
@@ -55,7 +55,7 @@ export class Engine {
   }
 
   /** Takes up what the journal knows; effects that were begun and never ended are in doubt. `only`: the others stand still. */
-  recover(only?: JobId): void {
+  recover(only: (job: Job) => boolean = () => true): void {
     this.#only = only;
     const { jobs, inDoubt } = this.#parts.journal.load();
     for (const job of jobs) this.#jobs.set(job.id, job);
@@ -152,7 +152,7 @@ export class Engine {
 
   #pump(jobId: JobId): void {
     const job = this.#jobs.get(jobId);
-    if (!job || this.#stopped || (this.#only !== undefined && jobId !== this.#only)) return;
+    if (!job || this.#stopped || !this.#only(job)) return;
     const decision = this.#decide(job);
     if (decision.expired) {
       const { by, detail } = decision.expired;

@@ -9,6 +9,7 @@ const lingerMs = 2_000;
 /** So long a command that was given for one job goes on with it. */
 const longestAttendMs = 45_000;
 const attendPauseMs = 1_000;
+const tidyPauseMs = 100;
 
 interface CycleParts extends Assembly {
   readonly requests: Loop;
@@ -73,7 +74,7 @@ export async function attend(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
-  engine.recover(jobId);
+  engine.recover(({ id }) => id === jobId);
   await requests.tick(signal);
   const deadline = clock.mono() + longestAttendMs;
   const goesOn = () => {
@@ -88,6 +89,17 @@ export async function attend(
     await schedulerPoll.tick(signal);
     await clock.sleep(attendPauseMs, signal).catch(ignoreAbort);
   }
+}
+
+/** Takes the requests that wait, and removes the directories of jobs that have ended, where that is due or asked for. */
+export async function tidy(
+  { engine, requests }: Pick<CycleParts, "engine" | "requests">,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  engine.recover(({ closed }) => closed !== undefined);
+  await requests.tick(signal);
+  while (engine.isBusy(["clean"]) && !signal.aborted) await clock.sleep(tidyPauseMs, signal).catch(ignoreAbort);
 }
 
 function ignoreAbort(error: unknown): void {

@@ -17,7 +17,10 @@ import { stateError } from "../journal/state-error.ts";
 const maxTextChars = 256;
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(maxTextChars));
 /** `by`: who asks, for EMX2 to show. */
-const Request = v.strictObject({ kind: v.picklist(["cancel", "retry"]), jobId: text, by: text });
+const Request = v.variant("kind", [
+  v.strictObject({ kind: v.picklist(["cancel", "retry"]), jobId: text, by: text }),
+  v.strictObject({ kind: v.literal("clean"), by: text }),
+]);
 export type Request = Readonly<v.InferOutput<typeof Request>>;
 
 export type FoundRequest = { readonly name: string } & (

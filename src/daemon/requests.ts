@@ -7,7 +7,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { isSystemError } from "../errors.ts";
-import type { Job } from "../job/job.ts";
+import { type Job, keptFor } from "../job/job.ts";
 import type { Log } from "../log.ts";
 import type { Engine } from "./engine.ts";
 import type { Loop } from "./loop.ts";
@@ -57,6 +57,7 @@ async function take(parts: RequestsParts, found: FoundRequest): Promise<void> {
     log.warn("a request can not be used and is removed", { request: found.name, cause: found.why });
     return concludeRequest(stateDir, found.name, found.why);
   }
+  if (found.request.kind === "clean") return await clean(parts, found.name, found.request.by);
   const { jobId, by } = found.request;
   const verdict = judge(engine.jobs.get(jobId), found.request);
   if (verdict.is === "later") return;
@@ -80,7 +81,16 @@ function hasFailed({ waits }: Job): boolean {
 
 type Judged = { readonly is: "news" | "known" | "later" } | { readonly is: "refused"; readonly why: string };
 
-function judge(job: Job | undefined, { kind, jobId }: Request): Judged {
+/** Every directory that may go: those of jobs that have ended, and whose results are at EMX2. */
+async function clean({ engine, clock, stateDir }: RequestsParts, name: string, by: string): Promise<void> {
+  const jobs = [...engine.jobs.values()].filter((job) => keptFor(job) === undefined);
+  for (const { id } of jobs) engine.observe(id, { kind: "CleanAsked", at: clock.wall(), by });
+  // A job whose directory is gone is no longer known. An engine that is stopping takes nothing any more.
+  const isTaken = jobs.every(({ id }) => engine.jobs.get(id)?.cleanAsked ?? true);
+  if (isTaken) await concludeRequest(stateDir, name);
+}
+
+function judge(job: Job | undefined, { kind, jobId }: Exclude<Request, { kind: "clean" }>): Judged {
   if (!job) return { is: "refused", why: `job ${jobId} is not tracked here` };
   if (job.closed) return { is: "refused", why: `job ${jobId} has ended: ${job.closed.why}` };
   if (kind === "retry") {

@@ -6,7 +6,7 @@
 
 import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
 import { asksServer, type Effect, type UploadRole } from "./effect.ts";
-import { isOwnTimeout, isToBeSubmitted, type Job, type Lane, movedOn, type Upload, type Wait } from "./job.ts";
+import { isOwnTimeout, isToBeSubmitted, type Job, keptFor, type Lane, movedOn, type Upload, type Wait } from "./job.ts";
 import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
 import { outcomeNeverSubmitted, phaseOf } from "./run.ts";
@@ -245,10 +245,10 @@ function report(job: Job, health: Health, policy: Policy, now: number): Plan {
 /** A refused claim has no directory of ours; every other job keeps its own for a while. */
 function clean(job: Job, policy: Policy, now: number): Plan {
   if (job.cleaned || job.claim.stage === "refused" || !job.closed) return {};
-  if (policy.keepJobDirsMs === null) return { why: "closed; its directory is kept" };
-  // A result that EMX2 has not taken is nowhere else.
-  if (job.outputs.stage === "failed") return { why: "closed; its outputs are not at EMX2, and stay in its directory" };
-  const due = job.closed.at + policy.keepJobDirsMs;
+  const kept = keptFor(job);
+  if (kept !== undefined) return { why: `closed; ${kept}` };
+  if (policy.keepJobDirsMs === null && !job.cleanAsked) return { why: "closed; its directory is kept" };
+  const due = job.cleanAsked ? now : job.closed.at + (policy.keepJobDirsMs ?? 0);
   if (now < due) return { wakeAt: due, why: "closed; its directory is kept for now" };
   return { lane: "clean", effect: { kind: "RemoveDir" }, why: "removing its directory" };
 }

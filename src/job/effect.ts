@@ -186,6 +186,8 @@ export type JobEvent =
   | { readonly kind: "CancelAsked"; readonly at: number; readonly by: string }
   /** The operator wants what waits after a failure to be tried now. */
   | { readonly kind: "RetryAsked"; readonly at: number; readonly by: string }
+  /** The operator wants the directory of a job that has ended removed now. */
+  | { readonly kind: "CleanAsked"; readonly at: number; readonly by: string }
   /** The workload has said something new of itself. */
   | { readonly kind: "Progressed"; readonly at: number; readonly progress: Progress }
   /** A time-out of ours is over. */

@@ -7,7 +7,7 @@ import { adopted } from "./adopt.ts";
 import type { Effect, JobEvent } from "./effect.ts";
 import { foldResult } from "./fold-result.ts";
 import { seenAtServer } from "./fold-server.ts";
-import type { Job } from "./job.ts";
+import { type Job, keptFor } from "./job.ts";
 import type { Tracked } from "./outcome.ts";
 import { neverRunnable } from "./pending-reason.ts";
 import { phaseOf, type SchedulerRow, type SlurmState } from "./run.ts";
@@ -24,7 +24,8 @@ export function fold(job: Job | undefined, event: JobEvent): Job | undefined {
 
 function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" | "Adopted" }>): Job {
   // What was still under way when the job closed changes nothing any more; only its directory goes.
-  if (job.closed && !(event.kind === "Ended" && event.effect.kind === "RemoveDir")) return job;
+  const isOfDirectory = event.kind === "CleanAsked" || (event.kind === "Ended" && event.effect.kind === "RemoveDir");
+  if (job.closed && !isOfDirectory) return job;
   switch (event.kind) {
     case "ServerSaw":
       return seenAtServer(job, event.job, event.at, false);
@@ -38,6 +39,8 @@ function step(job: Job, event: Exclude<JobEvent, { kind: "Offered" | "Adopted" }
     case "CancelAsked":
       if (job.stop || job.claim.stage !== "ours") return job;
       return { ...job, stop: { by: "operator", at: event.at, detail: `cancelled by ${event.by}` } };
+    case "CleanAsked":
+      return keptFor(job) !== undefined || job.cleanAsked ? job : { ...job, cleanAsked: true };
     case "RetryAsked":
       return triedNow(job);
     case "Begun":

@@ -83,6 +83,8 @@ export interface Job {
   /** Nothing more will be said to EMX2 about this job. */
   readonly closed?: { readonly at: number; readonly status: JobStatus; readonly why: string };
   readonly cleaned: boolean;
+  /** The operator does not want its directory kept any longer. */
+  readonly cleanAsked?: true;
   /** Lanes that wait before their next try. */
   readonly waits: Readonly<Partial<Record<Lane, Wait>>>;
 }
@@ -278,4 +280,12 @@ export function isToBeSubmitted(run: Run, fenceMs: number): boolean {
   if (run.stage === "written") return true;
   if (run.stage !== "submitting" || !run.doubt || run.absentAt === undefined) return false;
   return run.absentAt >= run.intentAt + fenceMs;
+}
+
+/** Why its directory stays, however long it is kept already. undefined: it may go. */
+export function keptFor({ closed, claim, cleaned, outputs }: Job): string | undefined {
+  if (!closed) return "it has not ended";
+  if (claim.stage === "refused" || cleaned) return "it has none here";
+  // A result that EMX2 has not taken is nowhere else.
+  return outputs.stage === "failed" ? "its outputs are not at EMX2, and stay in its directory" : undefined;
 }

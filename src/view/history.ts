@@ -60,6 +60,8 @@ function words(event: Exclude<JobEvent, { kind: "RunObserved" }>): string[] {
       return [event.job === null ? "EMX2 does not know it" : seenWords(event.job)];
     case "CancelAsked":
       return [`to be ended: cancelled by ${event.by}`];
+    case "CleanAsked":
+      return [`its directory is to go now: asked for by ${event.by}`];
     case "RetryAsked":
       return [`to be tried now: asked for by ${event.by}`];
     case "Progressed":

@@ -48,7 +48,7 @@ export function size(bytes: number): string {
 }
 
 export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+  return `${count} ${count === 1 ? noun : /y$/.test(noun) ? noun.replace(/y$/, "ies") : `${noun}s`}`;
 }
 
 function twoDigits(value: number): string {

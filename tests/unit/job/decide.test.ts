@@ -260,6 +260,17 @@ describe("the job directory", () => {
     expect(decide(failed, up, policy, due + 1_000_000)).toMatchObject({ start: [], abort: [] });
   });
 
+  test("is removed at once where the operator asks for it, but not what EMX2 has not got, nor before the end", () => {
+    const asked = { kind: "CleanAsked", at: due - 5, by: "the operator" } as const;
+    const never = { ...policy, keepJobDirsMs: null };
+    expect(decide(play([asked], closed), up, never, due - 4).start).toEqual([{ kind: "RemoveDir" }]);
+    const notTaken = ended({ kind: "SealFiles", role: "output" }, refused("EMX2 does not take it"));
+    for (const steps of [[noFiles("log"), notTaken, reported], [noFiles("log")]]) {
+      const job = play([...toEnd, ...steps]);
+      expect(play([asked], job)).toBe(job);
+    }
+  });
+
   test("is never removed where the operator keeps it, nor twice, nor of a job that was never ours", () => {
     expect(decide(closed, up, { ...policy, keepJobDirsMs: null }, due)).toMatchObject({ start: [], abort: [] });
     const cleaned = play([ended({ kind: "RemoveDir" }, ok<"RemoveDir">({}))], closed);
