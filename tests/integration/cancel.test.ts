@@ -18,6 +18,8 @@ const profiles = {
 
 /** Some polls later the daemon is stopped: does it think itself that it has nothing more to do for the job? */
 async function untilClosed(stage: Stage, id: string, program: Program): Promise<void> {
+  // Slurm is looked at in its own time.
+  await stage.until("the daemon has seen its end", () => program.stderr().includes(`jobId=${id} closed`));
   const polls = () => stage.requests.filter((request) => request.includes("status=PENDING")).length;
   const before = polls();
   await stage.until("three more polls have gone by", () => polls() >= before + 3);
