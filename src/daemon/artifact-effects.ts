@@ -16,7 +16,7 @@ import {
 } from "../artifacts/upload.ts";
 import type { Call } from "../emx2/client.ts";
 import { concernsAll } from "../emx2/retry.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, StorageError } from "../errors.ts";
 import { type EffectOf, type FileRow, groupFiles, laneOf, type UploadRole } from "../job/effect.ts";
 import type { Job, Upload } from "../job/job.ts";
 import type { Movement } from "../journal/overview.ts";
@@ -29,6 +29,8 @@ import { callFor } from "./server-effects.ts";
 
 /** With pauses that double up to a minute: some six. */
 const unseenTries = 10;
+/** Half an hour: what a process that the job left behind has not finished by then, it never will. */
+const writtenTries = 35;
 /** A stray of the job may write for ever; it is tried for some quarter of a minute. */
 const growingTries = 4;
 /** The other daemon may be at its end; a job is not held for it for more than some minutes. */
@@ -94,9 +96,13 @@ export async function sealFiles(
   const place = { ...placeOf(job), outputDir, ...sealed };
   const { refusedIn } = uploadAt(job, effect.role, "waiting");
   const how = { plainNames: refusedIn !== undefined, ...(logs === undefined && { maxLogBytes }) };
-  const listed = await files.list(place, effect.role, how);
-  const { rows, leftOut, escaped, unseen, growing } = listed;
   const failures = job.waits[laneOf(effect)]?.failures ?? 0;
+  const listed = await files.list(place, effect.role, how).catch((error) => {
+    if (!(error instanceof StorageError) || error.code !== "EBUSY" || failures < writtenTries) throw error;
+    return { is: "refused", cause: `${error.message}, and goes on being written to long after the job's end` } as const;
+  });
+  if ("is" in listed) return { result: listed };
+  const { rows, leftOut, escaped, unseen, growing } = listed;
   if (unseen) {
     const names = unseen.names.map(escapeText).join(", ");
     const cause = `${unseen.count} output file(s) can not be seen on this host as the job has left them: ${names}`;

@@ -1,0 +1,52 @@
+/** Outputs that can not be taken as they are now: how long they are waited for, and that the job fails then. */
+import { expect, test } from "bun:test";
+import { appendFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { sealFiles } from "../../../src/daemon/artifact-effects.ts";
+import type { EffectContext } from "../../../src/daemon/effect-context.ts";
+import type { Job } from "../../../src/job/job.ts";
+import { createLog } from "../../../src/log.ts";
+import { ownerOf, sha256, type WorkDirectory, workDirectory } from "../artifacts/work-directory.ts";
+import { closedRun, exited, noFiles, observed, play, row, succeeded, toTracked } from "../job/story.ts";
+
+const log = createLog({ json: false, color: false, level: "error", write: () => undefined });
+const outputs = { kind: "SealFiles", role: "output" } as const;
+
+async function sealed(w: WorkDirectory, failures: number, manifestSha256?: string) {
+  const outcome = { ...succeeded, outputDir: "output", ...(manifestSha256 !== undefined && { manifestSha256 }) };
+  const ended = play([...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(outcome), noFiles("log")]);
+  const job: Job = { ...ended, dir: w.dir, waits: { outputs: { failures, until: 0, cause: "" } } };
+  return (await sealFiles(job, outputs, { files: w.files, log } as EffectContext)).result;
+}
+
+async function finished() {
+  const w = workDirectory();
+  await w.files.create(w.dir, ownerOf());
+  mkdirSync(join(w.dir, "output"), { recursive: true });
+  return w;
+}
+
+test("what was sealed and can not be seen is waited for some minutes, then the job fails and names it", async () => {
+  using w = await finished();
+  const manifest = `1 5.5 gone\0${sha256("a")}  ./gone\0`;
+  writeFileSync(join(w.dir, ".emx2/manifest.a1.0"), manifest);
+  expect((await sealed(w, 9, sha256(manifest))).is).toBe("retry");
+  expect(await sealed(w, 10, sha256(manifest))).toMatchObject({
+    is: "refused",
+    cause: expect.stringContaining('"gone"'),
+  });
+});
+
+test("what somebody goes on writing to is waited for half an hour, then the job fails and names it", async () => {
+  using w = await finished();
+  const path = join(w.dir, "output/growing");
+  writeFileSync(path, "");
+  truncateSync(path, 64 * 1024 * 1024);
+  const writer = setInterval(() => appendFileSync(path, "x"), 1);
+  try {
+    expect(await sealed(w, 34).catch(({ code }: { code: string }) => code)).toBe("EBUSY");
+    expect(await sealed(w, 35)).toMatchObject({ is: "refused", cause: expect.stringContaining("growing") });
+  } finally {
+    clearInterval(writer);
+  }
+});
