@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "../../../src/clock.ts";
 import { courseOptions, expectCourse, generations, residences, submitCourse } from "../course.ts";
 import { onRealSlurm, openSlurmStage, type SlurmStage, slurmBoundMs } from "./real-slurm.ts";
 import { isGone, stepOf } from "./steps.ts";
@@ -62,6 +63,10 @@ onRealSlurm("a job's whole course", () => {
     const slurmJobId = stage.job(id).slurmJobId ?? "";
     await stage.until("its first run has written", () => stage.ledger().length === 1);
     const step = stepOf(join(stage.jobsDir, id));
+    // Slurm tells a requeue by another submit time, in whole seconds.
+    const second = () => Math.floor(systemClock.wall() / 1_000);
+    const started = second();
+    await stage.until("another second has begun", () => second() > started);
     stage.slurm("scontrol", "requeue", slurmJobId);
     await untilSaid(stage, id, /^slurm_state=(PENDING|REQUEUED); reason=/);
     // Slurm 22.05 fails a second run that is hurried on while the first is still dying.
