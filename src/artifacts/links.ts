@@ -22,8 +22,12 @@ interface Nowhere {
 const maxLinks = 40;
 /** Names on the way of one; directories here are 64 deep. */
 const maxLooks = 400;
+/** Of all links together: each look opens its way anew. What is left is left out. */
+const maxLooksInAll = 2_000_000;
 
 export interface Root {
+  /** Names that may still be looked at. */
+  readonly looks: { left: number };
   readonly directory: FileHandle;
   /** Absolute: as the kernel knows it, and as the job was told. */
   readonly paths: readonly [real: readonly string[], given: readonly string[]];
@@ -31,7 +35,11 @@ export interface Root {
 
 export async function openRoot(directory: FileHandle, given: string): Promise<Root> {
   const real = await readlink(`/proc/self/fd/${directory.fd}`, { encoding: "buffer" });
-  return { directory, paths: [namesOf(latin(real)), namesOf(latin(Buffer.from(given)))] };
+  return {
+    directory,
+    looks: { left: maxLooksInAll },
+    paths: [namesOf(latin(real)), namesOf(latin(Buffer.from(given)))],
+  };
 }
 
 /** `name` is a link in the directory at `place`. */
@@ -51,6 +59,8 @@ export async function follow(root: Root, place: string, name: string): Promise<L
     rest = others;
     if (next === "..") at = at.slice(0, -1);
     else if (next !== ".") {
+      root.looks.left -= 1;
+      if (root.looks.left < 0) return tooMany;
       const seen = await look(root, at, next);
       if ("to" in seen) return seen;
       if (seen.target === undefined) {
@@ -71,6 +81,7 @@ export async function follow(root: Root, place: string, name: string): Promise<L
   return circle;
 }
 
+const tooMany: Nowhere = { to: "nowhere", why: "not followed: there are too many" };
 const outside: Nowhere = { to: "nowhere", why: "out of the output directory" };
 const nothing: Nowhere = { to: "nowhere", why: "to nothing" };
 const toSpecial: Nowhere = { to: "nowhere", why: "to what is no regular file" };

@@ -54,10 +54,11 @@ interface Names {
 
 export async function findFiles(asked: Asked): Promise<Listed> {
   const { place, role } = asked;
-  const seal = role === "log" ? null : await sealOf(place);
+  const isSealed = role === "output" && place.manifestSha256 !== undefined;
+  const seal = isSealed ? await sealOf(place) : null;
   const { dir, outputBase = dir, outputDir } = place;
   const noted: Noted = {
-    ...{ found: [], unseen: new Set(sealedOutputs(seal)), growing: [] },
+    ...{ found: [], unseen: new Set(isSealed ? sealedOutputs(seal) : []), growing: [] },
     ...{ leftOut: noNames(), emptyDirectories: noNames() },
   };
   const searchIn = async (root: string): Promise<Search> => ({ ...asked, ...noted, seal, uid: await ownerOf(root) });
@@ -107,8 +108,11 @@ async function sealOf({ dir, outputDir, manifestSha256 }: OutputPlace): Promise<
 
 /** Logs are still written to while the outputs are sealed. */
 function sealedOutputs(seal: Seal | null): string[] {
-  return [...(seal?.keys() ?? [])].filter((path) => roleOfOutput(path) === "output");
+  return seal === null ? [manifestItself] : [...seal.keys()].filter((path) => roleOfOutput(path) === "output");
 }
+
+/** Without it outputs that are not to be seen would not be missed. */
+const manifestItself = "the list of them, .emx2/manifest";
 
 function ownerOf(dir: string): Promise<number> {
   return withDirectory(dir, [], async (root) => (await root.stat()).uid);

@@ -9,8 +9,8 @@ import { controlDirectory } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { openRegular, withDirectory } from "./no-follow.ts";
 
-/** Some 400,000 files. A larger one is done without. */
-const maxManifestBytes = 64 * 1024 * 1024;
+/** More than the files of a walk take, unless their names are very long. */
+const maxManifestBytes = 256 * 1024 * 1024;
 
 export interface SealedFile {
   readonly bytes: number;
@@ -21,7 +21,7 @@ export interface SealedFile {
 /** By place below the output directory, as `diskPathOf` writes it: names of any bytes are told apart. */
 export type Seal = ReadonlyMap<string, SealedFile | "link">;
 
-/** null: there is none that its receipt speaks of, and this host has to hash for itself. */
+/** null: the one that its receipt speaks of is not there (yet), and nobody can tell what has to be. */
 export async function readSeal(dir: string, outputDir: string, manifestSha256: string): Promise<Seal | null> {
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
   const bytes = await withDirectory(dir, [controlDirectory], async (control) => {

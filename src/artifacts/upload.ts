@@ -98,7 +98,10 @@ export class BodyNotTaken extends Error {
 /** A gateway's time-out counts: it is what bodies die of that are too much for the server behind it. */
 function isNotTaken(error: unknown): error is ApiError | NetworkError {
   if (error instanceof NetworkError) return error.failure.maybeDelivered;
-  return error instanceof ApiError && error.answer.status >= 500 && error.answer.tooLarge === undefined;
+  if (!(error instanceof ApiError)) return false;
+  const { status, tooLarge, retryAfterMs } = error.answer;
+  // Who says when to come again has nothing against the body.
+  return status >= 500 && status !== 503 && tooLarge === undefined && retryAfterMs === undefined;
 }
 
 /** Tells EMX2 of one file that stays where it is. */

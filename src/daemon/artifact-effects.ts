@@ -18,7 +18,7 @@ import type { Call } from "../emx2/client.ts";
 import { concernsAll } from "../emx2/retry.ts";
 import { ApiError, StorageError } from "../errors.ts";
 import { type EffectOf, type FileRow, groupFiles, laneOf, type UploadRole } from "../job/effect.ts";
-import type { Job, Upload } from "../job/job.ts";
+import { type Job, mostNotTaken, type Upload } from "../job/job.ts";
 import type { Movement } from "../journal/overview.ts";
 import { escapeText } from "../log.ts";
 import type { EffectContext } from "./effect-context.ts";
@@ -176,7 +176,11 @@ export async function putJobFiles(
         else await putFile(client, files, placeOf(job), row, artifactId, call);
         return { is: "ok" };
       } catch (error) {
-        if (error instanceof BodyNotTaken) return { is: "retry", cause: error.message, notTaken: true };
+        if (error instanceof BodyNotTaken) {
+          if (job.waits[laneOf(effect)]?.notTaken === mostNotTaken - 1)
+            log.error("EMX2 does not take a large file, over and over", { jobId: job.id, cause: error.message });
+          return { is: "retry", cause: error.message, notTaken: true };
+        }
         const refused = nameRefused(error, row);
         if (!refused) throw error;
         log.warn("EMX2 does not take the name of a file", { jobId: job.id, file: row.path, cause: refused.cause });

@@ -86,7 +86,7 @@ async function clean({ engine, clock, stateDir }: RequestsParts, name: string, b
   const jobs = [...engine.jobs.values()].filter((job) => keptFor(job) === undefined);
   for (const { id } of jobs) engine.observe(id, { kind: "CleanAsked", at: clock.wall(), by });
   // A job whose directory is gone is no longer known. An engine that is stopping takes nothing any more.
-  const isTaken = jobs.every(({ id }) => engine.jobs.get(id)?.cleanAsked ?? true);
+  const isTaken = jobs.every(({ id }) => !engine.jobs.has(id) || engine.jobs.get(id)?.cleanAsked);
   if (isTaken) await concludeRequest(stateDir, name);
 }
 

@@ -158,7 +158,7 @@ export interface ArtifactMetadata {
   readonly slurmJobId?: string;
   readonly node?: string;
   readonly elapsedSeconds?: number;
-  /** Files whose names on disk are not UTF-8, by the paths that they have here; `names`: the first few of them. */
+  /** Files that could not keep their names, by the paths that they have here; `names`: the first few of them. */
   readonly escapedNames?: { readonly count: number; readonly names: readonly string[] };
 }
 

@@ -6,7 +6,17 @@
 
 import { type Expiry, nextDeadline, type Timeouts } from "./deadline.ts";
 import { asksServer, type Effect, type UploadRole } from "./effect.ts";
-import { isOwnTimeout, isToBeSubmitted, type Job, keptFor, type Lane, movedOn, type Upload, type Wait } from "./job.ts";
+import {
+  isOwnTimeout,
+  isToBeSubmitted,
+  type Job,
+  keptFor,
+  type Lane,
+  mostNotTaken,
+  movedOn,
+  type Upload,
+  type Wait,
+} from "./job.ts";
 import { newsOf } from "./news.ts";
 import { type Graces, judge } from "./outcome.ts";
 import { outcomeNeverSubmitted, phaseOf } from "./run.ts";
@@ -93,9 +103,6 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
   const wakeAt = waits.length > 0 ? { wakeAt: Math.min(...waits) } : {};
   return { start, abort: aborted(job), ...wakeAt, why };
 }
-
-/** So often a large body is sent in vain before a person is waited for. */
-const mostNotTaken = 10;
 
 /** When the last try is made though nobody has asked for it. undefined: it is not parked, or that time has come. */
 function parkedUntil({ notTaken = 0, since }: Wait, { uploadRetryMs }: Policy, now: number): number | undefined {

@@ -13,7 +13,7 @@ import {
   type UploadRole,
 } from "./effect.ts";
 import { claimed, seenAtServer, taken } from "./fold-server.ts";
-import type { Job, Report, Run, Said, Upload } from "./job.ts";
+import { type Job, mostNotTaken, type Report, type Run, type Said, type Upload } from "./job.ts";
 import { isTerminal } from "./status.ts";
 
 type Ended = Extract<JobEvent, { kind: "Ended" }>;
@@ -168,6 +168,9 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     return upload(job, effect.role, "putting", (putting) => {
       if (putting.next !== effect.from) return undefined;
       if (result.is === "refused") return refusedUpload(putting, result);
+      // The outputs and the job's end do not wait for a log.
+      if (effect.role === "log" && result.is === "retry" && (job.waits.logs?.notTaken ?? 0) >= mostNotTaken)
+        return { stage: "failed", detail: result.cause };
       return result.is === "ok" ? { ...putting, ...movedOnBy(putting, result.value) } : undefined;
     });
   },

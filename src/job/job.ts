@@ -64,7 +64,7 @@ export interface Job {
   readonly run: Run;
   readonly logs: Upload;
   readonly outputs: Upload;
-  /** What was no regular file among the outputs, and so is no part of them. */
+  /** What lies among the outputs and is no part of them: no file, out of reach, written too late; empty directories. */
   readonly leftOut?: LeftOut;
   /** Files that could not keep their names, as their artifact calls them. */
   readonly escaped?: { readonly output?: LeftOut; readonly log?: LeftOut };
@@ -235,6 +235,9 @@ export interface Report {
   /** The state that `detail` tells of; not a field of EMX2's. */
   readonly state?: SlurmState;
 }
+
+/** So often a large body is sent in vain: then a log is done without, and with an output a person is waited for. */
+export const mostNotTaken = 10;
 
 /** EMX2's, in characters. */
 export const progressBounds = { phaseChars: 100, messageChars: 500 } as const;

@@ -209,7 +209,8 @@ export function createMemoryFiles(view: View): SimulatedFiles {
         const isAsSealed = file.bytes === sealed.bytes && file.mtimeMs === sealed.mtimeMs;
         return isAsSealed && sees(outputBase, `${outputDir}/${file.path}`) && seal?.delete(file.path);
       });
-      const late = [...(seal?.keys() ?? [])].map(quote);
+      const isLate = role === "output" && manifestSha256 !== undefined && seal === null;
+      const late = isLate ? ["the manifest"] : [...(seal?.keys() ?? [])].map(quote);
       return {
         ...{ rows: numberRows(role, shown), leftOut: { count: after.length, names: after } },
         ...(late.length > 0 ? { unseen: { count: late.length, names: late } } : {}),

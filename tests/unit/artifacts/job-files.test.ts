@@ -208,9 +208,9 @@ describe.each([
     expect(later.leftOut).toEqual({ count: 1, names: [`"later" (written after the job's end)`] });
     expect(later.unseen).toEqual({ count: 1, names: ['"changed"'] });
     expect((await w.files.list(place, "log")).unseen).toBeUndefined();
-    // A manifest that its receipt does not speak of is none.
+    // The one that its receipt speaks of may come into sight later.
     const other = await w.files.list({ ...place, manifestSha256: sha256("") }, "output");
-    expect(other.rows.map((row) => row.bytes)).toEqual([1, 7, 1]);
+    expect(other.unseen?.count).toBe(1);
   });
 
   test("a missing output directory is no empty one for outputs; the run's own logs are listed all the same", async () => {

@@ -71,3 +71,20 @@ test("asked for, it is tried at once, as often as at first", () => {
   // Where nothing has failed there is nothing to try.
   expect(fold(putting, asked)).toBe(putting);
 });
+
+test("a log that is never taken is done without: the outputs and the end do not wait for it", () => {
+  const putLog = { kind: "PutFiles", role: "log", from: 0 } as const;
+  let job = play([
+    ...toTracked,
+    observed(row("COMPLETED"), exited(0)),
+    closedRun(succeeded),
+    ...uploaded("log").slice(0, 2),
+  ]);
+  for (let time = 0; time < 10; time += 1) {
+    expect(job.logs.stage).toBe("putting");
+    job = known(fold(job, { ...ended(putLog, notTaken, startAt + time), at: startAt + time }));
+  }
+  expect(job.logs).toEqual({ stage: "failed", detail: notTaken.cause });
+  const { start } = decide(job, { schedulerUp: true }, policy, startAt + 60_000);
+  expect(start).toContainEqual({ kind: "SealFiles", role: "output" });
+});
