@@ -209,7 +209,9 @@ async function contentOf(
 }
 
 async function collectLog(search: Search, file: FileHandle, as: Omit<As, "isLinked">): Promise<void> {
-  const content = await hashLog(file, as, search.maxLogBytes, search.progress);
+  // What the job itself has left may be a result, whatever it is called: it is never cut.
+  const maxBytes = as.directory === controlDirectory ? search.maxLogBytes : undefined;
+  const content = await hashLog(file, as, maxBytes, search.progress);
   if (content?.mtimeMs === undefined) search.growing.push(as.path);
   if (content === null) refuse(search, as.path, "it was truncated while it was read");
   else search.found.push({ ...as, ...content });

@@ -136,7 +136,9 @@ function workerKeys(places: Places) {
       20,
     ),
     max_log_size: v.optional(
-      is.size("A log that is larger is uploaded as its first and last part, half of this each; posix ones stay whole."),
+      is.size(
+        "A run's own log that is larger is uploaded as its first and last part, half of this each; posix ones stay whole.",
+      ),
       "64M",
     ),
   };
