@@ -237,7 +237,7 @@ export async function removeDir(
 }
 
 /** A posix artifact is for ever, also where it lies in the job directory, and whoever has committed it. */
-function committedParts(job: Job): string[] {
+export function committedParts(job: Job): string[] {
   // A state that was lost may have done so: then EMX2 had the end of the job from it.
   const unseen = job.stop?.by === "server-ended" || job.stop?.by === "server-deleted";
   const committed = [

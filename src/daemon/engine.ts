@@ -4,7 +4,7 @@
  * keeps one effect per job and lane, writes intents down before they start, and turns every end into an event.
  */
 import type { Clock } from "../clock.ts";
-import { type Decision, decide, type Held, type Policy } from "../job/decide.ts";
+import { type Decision, decide, type Held, isKeptForEver, type Policy } from "../job/decide.ts";
 import { type Effect, type FileRow, type JobEvent, laneOf, type Result } from "../job/effect.ts";
 import { fold } from "../job/fold.ts";
 import type { Job, Lane } from "../job/job.ts";
@@ -282,7 +282,7 @@ export class Engine {
   /** A job that never was ours leaves at once; every other when its directory is gone, or is to stay for ever. */
   #isForgettable(job: Job): boolean {
     if (job.closed === undefined || this.#flights.of(job.id).length > 0) return false;
-    return job.cleaned || job.claim.stage === "refused" || this.#parts.policyOf(job).keepJobDirsMs === null;
+    return job.cleaned || job.claim.stage === "refused" || isKeptForEver(job, this.#parts.policyOf(job));
   }
 
   #forget(jobId: JobId): void {

@@ -97,8 +97,12 @@ export async function tidy(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
-  engine.recover(({ closed }) => closed !== undefined);
+  // Where directories are kept for ever, a job that nothing was asked about is forgotten with its first look.
+  let isTaken = false;
+  engine.recover(({ closed }) => isTaken && closed !== undefined);
   await requests.tick(signal);
+  isTaken = true;
+  engine.reconsider();
   while (engine.isBusy(["clean"]) && !signal.aborted) await clock.sleep(tidyPauseMs, signal).catch(ignoreAbort);
 }
 

@@ -249,12 +249,17 @@ function report(job: Job, health: Health, policy: Policy, now: number): Plan {
   return dueAt === undefined ? {} : { wakeAt: dueAt };
 }
 
+/** Nobody is to remove its directory, as far as is known. */
+export function isKeptForEver({ cleanAsked }: Job, { keepJobDirsMs }: Policy): boolean {
+  return keepJobDirsMs === null && !cleanAsked;
+}
+
 /** A refused claim has no directory of ours; every other job keeps its own for a while. */
 function clean(job: Job, policy: Policy, now: number): Plan {
   if (job.cleaned || job.claim.stage === "refused" || !job.closed) return {};
   const kept = keptFor(job);
   if (kept !== undefined) return { why: `closed; ${kept}` };
-  if (policy.keepJobDirsMs === null && !job.cleanAsked) return { why: "closed; its directory is kept" };
+  if (isKeptForEver(job, policy)) return { why: "closed; its directory is kept" };
   const due = job.cleanAsked ? now : job.closed.at + (policy.keepJobDirsMs ?? 0);
   if (now < due) return { wakeAt: due, why: "closed; its directory is kept for now" };
   return { lane: "clean", effect: { kind: "RemoveDir" }, why: "removing its directory" };

@@ -11,6 +11,8 @@ export interface Kept {
   readonly closedAt: number | null;
   /** Why it would stay; null: it would go. */
   readonly stays: string | null;
+  /** Names in it that stay when the rest goes, and do not count into its size: posix artifacts. */
+  readonly parts: readonly string[];
 }
 
 export function keptJson(kept: readonly Kept[]): object {
@@ -32,9 +34,13 @@ export function keptText(kept: readonly Kept[], colors: Colors): string {
     one.stays === null ? "would go" : "would stay",
     one.directory,
     sizeOf([one]),
-    one.stays ?? `ended ${isoTime(one.closedAt ?? undefined)}`,
+    one.stays ?? [`ended ${isoTime(one.closedAt ?? undefined)}`, ...one.parts.map(stayingPart)].join("; "),
   ]);
   return `${table(["", "DIRECTORY", "SIZE", "WHY"], rows, colors)}\n\n${sum}`;
+}
+
+function stayingPart(name: string): string {
+  return `${name} stays: it is a posix artifact`;
 }
 
 function sizeOf(kept: readonly Kept[]): string {

@@ -70,7 +70,7 @@ test(
     );
     const why = Object.fromEntries(shown.map(({ jobId, stays }) => [jobId, stays]));
     expect(why[jobs.long]).toBe("it has not ended");
-    expect(why[stranger]).toContain(".emx2/owner");
+    expect(why[stranger]).toContain("it has no owner file");
     expect(shown.find(({ jobId }) => jobId === stranger)?.bytes).toBeLessThan(1_000_000);
     const text = await said(stage, "clean", "--dry-run");
     expect(text.stdout).toMatch(/^would go +\S+\/done|would go/m);
