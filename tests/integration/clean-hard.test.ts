@@ -18,7 +18,11 @@ async function said(stage: Stage, ...args: string[]) {
 async function ranOnce(stage: Stage, ...processors: string[]): Promise<string[]> {
   const ids = processors.map((processor) => stage.submit(processor));
   const run = stage.start("run");
-  for (const id of ids) await stage.untilStatus(id, "COMPLETED");
+  for (const id of ids) {
+    await stage.untilStatus(id, "COMPLETED");
+    // EMX2 knows it before the daemon has its answer.
+    await stage.until("the daemon has closed it", () => run.stderr().includes(`jobId=${id} closed`));
+  }
   run.kill();
   expect((await run.ended()).exitCode).toBe(0);
   return ids;

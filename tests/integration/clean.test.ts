@@ -36,6 +36,8 @@ async function furnished(stage: Stage) {
   await stage.untilStatus(jobs.posix, "COMPLETED");
   await stage.untilStatus(jobs.refused, "FAILED");
   await stage.untilStatus(jobs.long, "STARTED");
+  for (const id of [jobs.done, jobs.posix, jobs.refused])
+    await stage.until("the daemon has closed it", () => run.stderr().includes(`jobId=${id} closed`));
   mkdirSync(join(stage.jobsDir, stranger, "output"), { recursive: true });
   writeFileSync(join(stage.jobsDir, stranger, "output/theirs"), "x".repeat(100_000));
   symlinkSync("/", join(stage.jobsDir, stranger, "output/root"));
