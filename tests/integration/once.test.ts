@@ -7,6 +7,7 @@ import { openStage, type Stage, statusesOf } from "./harness.ts";
 import type { Program } from "./program.ts";
 
 const testMs = 60_000;
+const quietMs = 500;
 
 /** Holds whatever PUT comes, until it is told to let go. */
 function holdUploads(stage: Stage): () => void {
@@ -32,6 +33,17 @@ async function untilUploading(stage: Stage, command: "once" | "run"): Promise<Pr
 function whatIsThere(stage: Stage) {
   const journal = readFileSync(join(stage.stateDir, "journal.db"));
   return { journal: journal.toString("base64"), requests: [...stage.requests], calls: callsOf(stage.slurmDir) };
+}
+
+/** What a stopped instance had sent before it stopped may still be on its way. */
+async function whatStays(stage: Stage) {
+  let before = whatIsThere(stage);
+  for (;;) {
+    await Bun.sleep(quietMs);
+    const now = whatIsThere(stage);
+    if (Bun.deepEquals(now, before)) return now;
+    before = now;
+  }
 }
 
 test(
@@ -82,7 +94,7 @@ for (const [first, second] of [
       const letGo = holdUploads(stage);
       const running = await untilUploading(stage, first);
       running.kill("SIGSTOP");
-      const before = whatIsThere(stage);
+      const before = await whatStays(stage);
       const { exitCode, stderr, afterMs } = await stage.start(second).ended();
       expect(whatIsThere(stage)).toEqual(before);
       expect(exitCode).toBe(75);

@@ -1,7 +1,7 @@
 /** When a ring counts as failed, and when this machine may have a cluster. */
 import { describe, expect, test } from "bun:test";
 import { testCases } from "../../../scripts/junit.ts";
-import { judge } from "../../../scripts/ring.ts";
+import { judge, together } from "../../../scripts/ring.ts";
 import { readSkips } from "../../../scripts/skips.ts";
 import { decide, type Machine } from "../../../scripts/slurm-ring.ts";
 
@@ -45,6 +45,31 @@ describe("a ring", () => {
     expect(counts(0, passing + skipped, `local | ${skippedName} | as root it means nothing`)).toEqual(accepted);
     expect(counts(0, passing + skipped, `anywhere | ${skippedName} | needs a GPU`, true)).toEqual(accepted);
     expect(counts(0, passing + skipped, `local | ${skippedName} | as root it means nothing`, true)).toEqual(refused);
+  });
+
+  describe("that failed and is tried again", () => {
+    const judged = (exitCode: number, junit: string) => judge(exitCode, `<testsuites>${junit}</testsuites>`, [], true);
+    const failedName = "tests/unit/a.test.ts > outer > inner > fails";
+    const passingNow = testcase("fails");
+
+    test("passes where everything passes now, and says what was unsteady", () => {
+      const result = together(judged(1, passing + failing), judged(0, passingNow));
+      expect(result).toMatchObject({ passed: 2, failed: 0, unsteady: [failedName] });
+    });
+
+    test.each([
+      ["the same test", judged(1, failing)],
+      ["another one of the file", judged(1, passingNow + testcase("also fails", "<failure>no</failure>"))],
+      ["or if the second try did not end", judged(1, passingNow)],
+      ["or had no test", judged(0, "")],
+    ])("fails where %s fails now", (_, again) => {
+      expect(together(judged(1, passing + failing), again)).toMatchObject({ passed: 1, failed: 1 });
+    });
+
+    test("keeps a skip that nobody allowed", () => {
+      const result = together(judged(1, passing + failing + skipped), judged(0, passingNow));
+      expect(result).toMatchObject({ failed: 1, unsteady: [failedName] });
+    });
   });
 
   test("a list that cannot be read is an error, not an empty list", () => {
