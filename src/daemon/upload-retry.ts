@@ -10,6 +10,8 @@ import type { Fault } from "./faults.ts";
 
 const uploads: ReadonlySet<EffectKind> = new Set<EffectKind>(["CreateArtifact", "PutFiles", "Commit"]);
 const leastTries = 10;
+/** The job's end is reported with its log: a result must not wait for that for days. */
+const longestForLogsMs = 3_600_000;
 
 /** Tries are counted anew with each file. */
 export function givenUp(
@@ -18,10 +20,12 @@ export function givenUp(
   effect: Effect,
   result: Fault,
 ): Fault {
-  if (!uploads.has(effect.kind) || result.is === "refused" || uploadRetryMs === null) return result;
+  if (!uploads.has(effect.kind) || result.is === "refused") return result;
+  const longestMs = uploadRetryMs ?? Number.POSITIVE_INFINITY;
+  const limitMs = laneOf(effect) === "logs" ? Math.min(longestMs, longestForLogsMs) : longestMs;
   const { since, failures } = job.waits[laneOf(effect)] ?? { failures: 0 };
   if (since === undefined || failures < leastTries) return result;
   const triedMs = clock.wall() - since;
-  if (triedMs < uploadRetryMs) return result;
+  if (triedMs < limitMs) return result;
   return { is: "refused", cause: `${result.cause} (tried ${failures + 1} times in ${duration(triedMs)})` };
 }

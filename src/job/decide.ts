@@ -72,6 +72,9 @@ export interface Decision {
 /** A wait beyond the longest that is ever asked for was written by a clock that was ahead of this one. */
 const longestWaitMs = 2 * 3_600_000;
 
+/** In a row: some seconds. */
+const logsFirstFailures = 3;
+
 export function decide(job: Job, health: Health, policy: Policy, now: number): Decision {
   const deadline = nextDeadline(job, health, policy, now);
   if (deadline && deadline.at <= now && isSeenAfter(job, health, deadline.at))
@@ -219,11 +222,12 @@ function isGoing({ row, ref, receipts, absentSince }: Extract<Job["run"], { stag
   return phaseOf[row.state] === "ending" || phaseOf[row.state] === "ended";
 }
 
-/** Logs go first and apart; outputs follow once the logs are settled, so that a failure of either leaves the other. */
+/** Logs go first and apart; outputs follow once the logs are settled or in trouble: a failure of either leaves the other. */
 function upload(job: Job, role: UploadRole): Plan {
   if (job.run.stage !== "ended") return {};
   const lane = role === "log" ? "logs" : "outputs";
-  if (role === "output" && isOpen(job.logs)) return {};
+  const inTrouble = (job.waits.logs?.failures ?? 0) >= logsFirstFailures;
+  if (role === "output" && isOpen(job.logs) && !inTrouble) return {};
   const effect = nextUpload(job[lane], role);
   return effect ? { lane, effect, why: `uploading ${lane}` } : {};
 }

@@ -14,7 +14,7 @@ const failing = (hours: number, failures: number): Wait => ({
 });
 
 function after(wait: Wait | undefined, uploadRetryMs: number | null, effect: Effect) {
-  const waits = wait ? { outputs: wait, run: wait } : {};
+  const waits = wait ? { outputs: wait, logs: wait, run: wait } : {};
   return givenUp({ clock: systemClock, uploadRetryMs }, { ...play(toTracked), waits }, effect, fault);
 }
 
@@ -28,6 +28,16 @@ test.each([
   expect(after(wait, 72 * hourMs, put).is).toBe(is);
   expect(after(wait, null, put)).toEqual(fault);
   expect(after(wait, 72 * hourMs, { kind: "FindRun", ref })).toEqual(fault);
+});
+
+test.each([
+  ["an hour", failing(1, 10), "refused"],
+  ["less than an hour", failing(0.9, 50), "retry"],
+  ["an hour in which EMX2 was away", failing(100, 5), "retry"],
+] as const)("a log that EMX2 fails to take for %s", (_, wait, is) => {
+  const put = { kind: "PutFiles", role: "log", from: 0 } as const;
+  expect(after(wait, 72 * hourMs, put).is).toBe(is);
+  expect(after(wait, null, put).is).toBe(is);
 });
 
 test("it is said how often and for how long it was tried", () => {

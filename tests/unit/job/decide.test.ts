@@ -121,6 +121,12 @@ describe("decide", () => {
       expect(kinds(decided([...toEnd, ...uploaded("log").slice(0, done)]))).not.toContain("output");
   });
 
+  test("outputs do not wait for logs that fail over and over", () => {
+    const failing = ended({ kind: "SealFiles", role: "log" }, retry, later + 5_000);
+    const after = (failures: number) => kinds(decided([...toEnd, ...Array.from({ length: failures }, () => failing)]));
+    expect([after(2), after(3)]).toEqual(["", "SealFiles output"]);
+  });
+
   test("a lane that waits starts nothing until its time, and says why and when", () => {
     const steps = [offered, ...claimedOk, ended({ kind: "ListInputs" }, retry, later + 5_000)];
     const waiting = decided(steps);
