@@ -13,7 +13,7 @@ import { type Name, segmentsOf, segmentsOnDisk } from "./disk-path.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import { findJobDirectory, unreceiptedMark } from "./found.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
-import { createTurns, type KnownHashes } from "./known-hashes.ts";
+import type { KnownHashes } from "./known-hashes.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
 import { createLateness, createWhileThere, isGone, orNothing } from "./missing.ts";
 import { entry, makeDirectory, openRegular, readSmallFile, withDirectory } from "./no-follow.ts";
@@ -53,7 +53,6 @@ export function createJobDirectory({ clock, state, log, knownHashes: known }: Jo
   const warnOnce = once(log);
   const lateness = createLateness(clock);
   const whileThere = createWhileThere(lateness);
-  const inTurn = createTurns();
   const short = <T>(act: string, dir: string, work: () => Promise<T>) =>
     onDisk(act, dir, () => answeredWithin(clock, shortActTimeoutMs, dir, work));
   const long = <T>(act: string, dir: string, work: (progress: Progress) => Promise<T>) =>
@@ -80,8 +79,9 @@ export function createJobDirectory({ clock, state, log, knownHashes: known }: Jo
           orNothing(run.dir, () => closeLease(run, begun), { is: "closed" }),
         ),
       ),
-    list: (place, role, how = {}) =>
-      long(`list ${role} files of`, place.dir, (progress) => {
+    list: (place, role, { signal, ...how } = {}) =>
+      long(`list ${role} files of`, place.dir, (untilNow) => {
+        const progress = signal ? abortable(untilNow, signal) : untilNow;
         const { dir, outputBase = dir, outputDir } = place;
         const find = () => findFiles({ place, role, ...how, warn: warnOnce(dir), progress });
         const found =
@@ -109,12 +109,10 @@ export function createJobDirectory({ clock, state, log, knownHashes: known }: Jo
     findSource: (path, roots) =>
       short("look for an input at", path, () => unlessLate(lateness, path, findSource(path, roots))),
     hashSource: (wanted, roots, signal) =>
-      inTurn(wanted.path, signal, () =>
-        long("read an input at", wanted.path, (progress) => {
-          const now = () => lastWrite(clock, wanted.dir);
-          return hashSource(wanted, roots, { known, now, progress: abortable(progress, signal) });
-        }),
-      ),
+      long("read an input at", wanted.path, (progress) => {
+        const now = () => lastWrite(clock, wanted.dir);
+        return hashSource(wanted, roots, { known, now, progress: abortable(progress, signal) });
+      }),
     placeSources: (dir, sources, placing) =>
       short("place inputs in", dir, () => whileThere(dir, "input", () => placeSources(dir, sources, placing))),
     makeOutputBase: (base) => short("make", base, () => makeOutputBase(base)),

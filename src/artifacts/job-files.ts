@@ -94,6 +94,7 @@ export interface Listing {
   readonly maxLogBytes?: number | undefined;
   /** Names with characters that somebody might take offence at are percent-escaped. */
   readonly plainNames?: boolean | undefined;
+  readonly signal?: AbortSignal;
 }
 
 export interface Listed {

@@ -51,29 +51,3 @@ async function factsOf(file: FileHandle): Promise<{ state: string; bytes: number
     changedMs: Math.max(Number(mtimeNs / nsPerMs), Number(ctimeNs / nsPerMs)),
   };
 }
-
-/** Who wants a file takes turns with whoever else wants it: the second finds known what the first has read. */
-export function createTurns(): <T>(path: string, signal: AbortSignal, read: () => Promise<T>) => Promise<T> {
-  const last = new Map<string, Promise<unknown>>();
-  return async (path, signal, read) => {
-    signal.throwIfAborted();
-    const turn = after(last.get(path), signal, read);
-    last.set(path, turn);
-    const forget = () => void (last.get(path) === turn && last.delete(path));
-    turn.then(forget, forget);
-    const over = Promise.withResolvers<never>();
-    const leave = () => over.reject(signal.reason);
-    signal.addEventListener("abort", leave, { once: true });
-    try {
-      return await Promise.race([turn, over.promise]);
-    } finally {
-      signal.removeEventListener("abort", leave);
-    }
-  };
-}
-
-async function after<T>(before: Promise<unknown> | undefined, signal: AbortSignal, read: () => Promise<T>): Promise<T> {
-  await before?.catch(() => undefined); // its failure is told to whoever reads it
-  signal.throwIfAborted();
-  return await read();
-}

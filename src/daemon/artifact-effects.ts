@@ -88,6 +88,7 @@ export async function sealFiles(
   job: Job,
   effect: EffectOf<"SealFiles">,
   { files, maxLogBytes, log }: EffectContext,
+  signal: AbortSignal,
 ): Promise<Ending<"SealFiles">> {
   if (job.run.stage !== "ended") throw new Error(`SealFiles of job ${job.id}, whose run has not ended`);
   const { outputDir, manifestSha256 } = job.run.outcome;
@@ -95,7 +96,7 @@ export async function sealFiles(
   const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
   const place = { ...placeOf(job), outputDir, ...sealed };
   const { refusedIn } = uploadAt(job, effect.role, "waiting");
-  const how = { plainNames: refusedIn !== undefined, ...(logs === undefined && { maxLogBytes }) };
+  const how = { signal, plainNames: refusedIn !== undefined, ...(logs === undefined && { maxLogBytes }) };
   const failures = job.waits[laneOf(effect)]?.failures ?? 0;
   const listed = await files.list(place, effect.role, how).catch((error) => {
     if (!(error instanceof StorageError) || error.code !== "EBUSY" || failures < writtenTries) throw error;

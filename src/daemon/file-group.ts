@@ -4,7 +4,7 @@
  */
 import type { FileRow, MovedFiles } from "../job/effect.ts";
 import type { JobId } from "../job/run.ts";
-import type { Pool } from "./pools.ts";
+import type { Pool, Task } from "./pools.ts";
 
 export type MoveEnd =
   | { readonly is: "ok" }
@@ -32,9 +32,10 @@ export async function moveGroup(
     for (let row = rows[next]; row !== undefined && !failed; row = rows[next]) {
       const at = next;
       next += 1;
-      const { bytes } = row;
       const moving = row;
-      ends[at] = await inSlot(pool, { jobId, bytes }, signal, () => move(moving)).catch((error: unknown) => {
+      ends[at] = await inSlot(pool, { jobId, bytes: row.bytes, alone: sharedPlace(row) }, signal, () =>
+        move(moving),
+      ).catch((error: unknown) => {
         return { is: "fault", error } as const;
       });
       if (ends[at]?.is !== "ok") failed = true;
@@ -52,9 +53,14 @@ export async function moveGroup(
   throw first?.is === "fault" ? first.error : new Error(`job ${jobId} has no file to move`);
 }
 
+/** Where other jobs may read the same file: the second then finds known what the first has read. */
+function sharedPlace({ directory, diskPath, path }: FileRow): string | undefined {
+  return directory.startsWith("/") ? `${directory}/${diskPath ?? path}` : undefined;
+}
+
 function inSlot<T>(
   pool: Slots["pool"],
-  task: { readonly jobId: JobId; readonly bytes: number },
+  task: Omit<Task, "start">,
   signal: AbortSignal,
   work: () => Promise<T>,
 ): Promise<T> {

@@ -19,8 +19,10 @@ export interface PoolLimits {
 
 export interface Task {
   readonly jobId: JobId;
-  /** What it moves, where that is known beforehand. */
+  /** What it moves; absent: nobody knows, and it counts as large. */
   readonly bytes?: number;
+  /** Of the tasks with the same one runs at a time; the others wait without a slot. */
+  readonly alone?: string | undefined;
   /** Starts the work; undefined: it is no longer wanted, and takes no slot. */
   start(): Promise<void> | undefined;
 }
@@ -33,6 +35,7 @@ export class Pool {
   readonly #waiting: Task[] = [];
   #inFlight = 0;
   readonly #inFlightOf = new Map<JobId, number>();
+  readonly #aloneInFlight = new Set<string>();
   #largeInFlight = 0;
   /** When the tasks of the last minute were started, monotonic milliseconds, oldest first. */
   #starts: number[] = [];
@@ -76,7 +79,10 @@ export class Pool {
     this.#inFlight += 1;
     this.#largeInFlight += large;
     this.#count(task.jobId, 1);
+    const { alone } = task;
+    if (alone !== undefined) this.#aloneInFlight.add(alone);
     const free = () => {
+      if (alone !== undefined) this.#aloneInFlight.delete(alone);
       this.#inFlight -= 1;
       this.#largeInFlight -= large;
       this.#count(task.jobId, -1);
@@ -115,11 +121,13 @@ export class Pool {
   }
 
   #hasRoom(task: Task): boolean {
+    if (task.alone !== undefined && this.#aloneInFlight.has(task.alone)) return false;
     return !this.#isLarge(task) || this.#largeInFlight < Math.max(1, this.#limits.maxInFlight - 1);
   }
 
   #isLarge(task: Task): boolean {
-    return (task.bytes ?? 0) >= (this.#limits.largeBytes ?? Number.POSITIVE_INFINITY);
+    const { largeBytes } = this.#limits;
+    return largeBytes !== undefined && (task.bytes ?? Number.POSITIVE_INFINITY) >= largeBytes;
   }
 
   #rateLimited(): boolean {

@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { createTurns, hashUnlessKnown, type KnownHashes } from "../../../src/artifacts/known-hashes.ts";
-import { faultOf, sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
+import { hashUnlessKnown, type KnownHashes } from "../../../src/artifacts/known-hashes.ts";
+import { sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
 
 let w: WorkDirectory;
 let path: string;
@@ -89,45 +89,5 @@ describe("is read again", () => {
     expect(await hashed({ meanwhile: () => chmodSync(path, 0o600) })).toEqual(read("aaa"));
     expect(await hashed()).toEqual(read("aaa"));
     expect(await hashed()).toEqual(unread("aaa"));
-  });
-});
-
-describe("whoever wants the same file", () => {
-  const never = new AbortController().signal;
-  const gate = () => Promise.withResolvers<string>();
-
-  test("waits until it was read, and who wants another does not", async () => {
-    const inTurn = createTurns();
-    const said: string[] = [];
-    const first = gate();
-    const read = (name: string, until?: Promise<string>) => async () => {
-      said.push(name);
-      return until ?? name;
-    };
-    const turns = [inTurn("/a", never, read("first", first.promise)), inTurn("/a", never, read("second"))];
-    expect(await inTurn("/b", never, read("other"))).toBe("other");
-    expect(said.sort()).toEqual(["first", "other"]);
-    first.resolve("read");
-    expect(await Promise.all(turns)).toEqual(["read", "second"]);
-  });
-
-  test("has its turn also after one that failed, and waits no longer than it is wanted", async () => {
-    const inTurn = createTurns();
-    const first = gate();
-    const failing = faultOf(inTurn("/a", never, () => first.promise));
-    const stop = new AbortController();
-    let isRead = false;
-    const leaving = faultOf(
-      inTurn("/a", stop.signal, async () => {
-        isRead = true;
-      }),
-    );
-    const third = inTurn("/a", never, async () => "third");
-    stop.abort();
-    expect(await leaving).toMatchObject({ name: "AbortError" });
-    first.reject(new Error("stale"));
-    expect(await failing).toMatchObject({ message: "stale" });
-    expect(await third).toBe("third");
-    expect(isRead).toBe(false);
   });
 });

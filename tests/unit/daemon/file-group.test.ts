@@ -48,6 +48,23 @@ test("two groups share the slots, whichever came first", async () => {
   expect(order.slice(0, 6).filter((name) => name.startsWith("b")).length).toBeGreaterThanOrEqual(2);
 });
 
+test("of jobs that read the same reference one does, and the slots are everybody else's", async () => {
+  const { clock, slots } = slotsOf(3);
+  const reference: FileRow = { ...row(0), role: "input", directory: "/ref" };
+  const order: string[] = [];
+  const move = (job: string, rows: readonly FileRow[]) =>
+    moveGroup(job, rows, slots, never, async ({ path }) => {
+      order.push(`${job} ${path}`);
+      await clock.sleep(100);
+      return { is: "ok" };
+    });
+  const all = Promise.all(["a", "b", "c", "d"].map((job) => move(job, [reference])));
+  const other = move("e", rows(2));
+  await clock.advance(1_000);
+  await Promise.all([all, other]);
+  expect(order).toEqual(["a f0", "e f0", "e f1", "b f0", "c f0", "d f0"]);
+});
+
 describe("where some fail", () => {
   test("what arrived before the first of them counts, and none is begun after it", async () => {
     await fc.assert(

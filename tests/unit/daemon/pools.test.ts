@@ -6,8 +6,9 @@ import { createVirtualClock } from "../../simulation/virtual-clock.ts";
 function workshop() {
   const started: string[] = [];
   const ends = new Map<string, () => void>();
-  const task = (name: string, bytes?: number, jobId = name): Task => ({
+  const task = (name: string, bytes?: number, jobId = name, alone?: string): Task => ({
     jobId,
+    alone,
     ...(bytes === undefined ? {} : { bytes }),
     start() {
       started.push(name);
@@ -80,8 +81,9 @@ describe("Pool", () => {
     const { started, task } = workshop();
     for (const name of ["L1", "L2", "L3"]) pool.add(task(name, 100));
     expect(started).toEqual(["L1", "L2"]);
+    pool.add(task("of a size that nobody knows"));
     pool.add(task("s1", 99));
-    pool.add(task("s2"));
+    pool.add(task("s2", 0));
     expect(started).toEqual(["L1", "L2", "s1"]);
   });
 
@@ -95,6 +97,23 @@ describe("Pool", () => {
     end("L1");
     await clock.settle();
     expect(started).toEqual(["L1", "L2"]);
+  });
+
+  test("runs one at a time of those that are to be alone, and none of the others waits in a slot", async () => {
+    const clock = createVirtualClock({ seed: 1 });
+    const pool = new Pool(clock, { maxInFlight: 3 });
+    const { started, task, end } = workshop();
+    for (const name of ["a", "b", "c"]) pool.add(task(name, 1, name, "/ref"));
+    pool.add(task("other", 1, "d", "/other"));
+    pool.add(task("usual", 1));
+    expect(started).toEqual(["a", "other", "usual"]);
+    end("a");
+    await clock.settle();
+    expect(started).toEqual(["a", "other", "usual", "b"]);
+    end("b");
+    end("other");
+    await clock.settle();
+    expect(started.at(-1)).toBe("c");
   });
 
   test("with a single slot large tasks run all the same", () => {

@@ -12,11 +12,13 @@ import { closedRun, exited, noFiles, observed, play, row, succeeded, toTracked }
 const log = createLog({ json: false, color: false, level: "error", write: () => undefined });
 const outputs = { kind: "SealFiles", role: "output" } as const;
 
-async function sealed(w: WorkDirectory, failures: number, manifestSha256?: string) {
+const never = new AbortController().signal;
+
+async function sealed(w: WorkDirectory, failures: number, manifestSha256?: string, signal = never) {
   const outcome = { ...succeeded, outputDir: "output", ...(manifestSha256 !== undefined && { manifestSha256 }) };
   const ended = play([...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(outcome), noFiles("log")]);
   const job: Job = { ...ended, dir: w.dir, waits: { outputs: { failures, until: 0, cause: "" } } };
-  return (await sealFiles(job, outputs, { files: w.files, log } as EffectContext)).result;
+  return (await sealFiles(job, outputs, { files: w.files, log } as EffectContext, signal)).result;
 }
 
 async function finished() {
@@ -49,4 +51,14 @@ test("what somebody goes on writing to is waited for half an hour, then the job 
   } finally {
     clearInterval(writer);
   }
+});
+
+test("nobody goes on reading what is no longer wanted", async () => {
+  using w = await finished();
+  writeFileSync(join(w.dir, "output/huge"), "");
+  truncateSync(join(w.dir, "output/huge"), 2 ** 40);
+  const stop = new AbortController();
+  const sealing = sealed(w, 0, undefined, stop.signal);
+  stop.abort();
+  await expect(sealing).rejects.toMatchObject({ name: "AbortError" });
 });
