@@ -97,11 +97,16 @@ export class BodyNotTaken extends Error {
 
 /** A gateway's time-out counts: it is what bodies die of that are too much for the server behind it. */
 function isNotTaken(error: unknown): error is ApiError | NetworkError {
-  if (error instanceof NetworkError) return error.failure.maybeDelivered;
-  if (!(error instanceof ApiError)) return false;
+  if (error instanceof NetworkError) return isSend(error.failure.method) && error.failure.maybeDelivered;
+  if (!(error instanceof ApiError) || !isSend(error.answer.method)) return false;
   const { status, tooLarge, retryAfterMs } = error.answer;
   // Who says when to come again has nothing against the body.
   return status >= 500 && status !== 503 && tooLarge === undefined && retryAfterMs === undefined;
+}
+
+/** 2026-02 is asked before it is sent a large file: such a question that fails says nothing of the body. */
+function isSend(method: string): boolean {
+  return method === "PUT" || method === "POST";
 }
 
 /** Tells EMX2 of one file that stays where it is. */

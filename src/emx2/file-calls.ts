@@ -103,11 +103,13 @@ async function postFile(exchange: Exchange, clock: Clock, artifactId: string, fi
     once: true,
     upload: { bytes: file.bytes, contentType, body: file.body, envelope },
   };
-  if (await isThereAlone(exchange, artifactId, file, call)) return;
+  // Small calls, which are tried as often as any other.
+  const { attempts: _ofTheBody, ...looking } = call ?? {};
+  if (await isThereAlone(exchange, artifactId, file, looking)) return;
   const stored = await exchange.json(upload, wire.readFile, call).catch(async (error) => {
     // Neither is believed at first sight (retry.ts).
     if (!(error instanceof ApiError) || ![400, 401].includes(error.answer.status)) throw error;
-    if (await isThereAlone(exchange, artifactId, file, call)) return undefined;
+    if (await isThereAlone(exchange, artifactId, file, looking)) return undefined;
     return exchange.json(upload, wire.readFile, call);
   });
   if (stored === undefined) return;

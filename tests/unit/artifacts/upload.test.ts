@@ -168,6 +168,19 @@ describe("putFile", () => {
     expect(server.put.size).toBe(0);
   });
 
+  test.each([
+    ["PUT", "BodyNotTaken"],
+    ["HEAD", "ApiError"],
+  ])("a large file is one that EMX2 does not take where its %s fails", async (method, name) => {
+    await using server = artifactServer([], async (request) => {
+      await request.arrayBuffer();
+      return request.method === method ? Response.json({ title: "no" }, { status: 500 }) : undefined;
+    });
+    using w = await withOutput("large", "x".repeat(10_000_000));
+    const put = putFile(server.client, w.files, { dir: w.dir }, w.row, artifactId, { ...call, attempts: 1 });
+    expect(await faultOf(put)).toMatchObject({ name });
+  });
+
   test("too large for EMX2: the fault says where large outputs belong", async () => {
     await using server = artifactServer([], async (request) => {
       await request.text();

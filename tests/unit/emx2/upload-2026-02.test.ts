@@ -131,6 +131,12 @@ describe("a file above that", () => {
     expect(requests(server)).toEqual([`HEAD ${files}/f`]);
   });
 
+  test("is asked about as often as any small call, however often its body may be sent", async () => {
+    await using server = await oldServer(http(503, "{}", { "Retry-After": "0" }), absent, storedAs("f", file));
+    await clientOf(server).putFile(artifactId, { path: "f", ...file }, { attempts: 1 });
+    expect(requests(server)).toEqual([`HEAD ${files}/f`, `HEAD ${files}/f`, `POST ${files}`]);
+  });
+
   test("takes the place of another at its path", async () => {
     await using server = await oldServer(present(content(1)), gone, absent, storedAs("f", file));
     await putAt(clientOf(server), "f", file);
