@@ -153,7 +153,13 @@ export class IntegrityError extends Error {
   override name = "IntegrityError";
   constructor(
     message: string,
-    readonly mismatch: { readonly what: string; readonly expected: string; readonly actual: string },
+    readonly mismatch: {
+      readonly what: string;
+      readonly expected: string;
+      readonly actual: string;
+      /** Of what was got, where its size is wrong and its hash is known all the same. */
+      readonly sha256?: string;
+    },
   ) {
     super(message);
   }

@@ -4,7 +4,7 @@
  * EMX2 is to show; errors of the network and the API are thrown through.
  */
 import { createHash } from "node:crypto";
-import type { Artifact, ArtifactFile, Call, Emx2Client } from "../emx2/client.ts";
+import type { Artifact, ArtifactFile, Call, Emx2Client, FileFacts } from "../emx2/client.ts";
 import { ApiError, IntegrityError, NetworkError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { InputRef } from "../job/job.ts";
@@ -160,16 +160,16 @@ export async function stageFile(
 
 /**
  * A download that was cut short, or that has none of EMX2's headers (a proxy's page with status 200), says nothing about
- * the artifact: it must cost delay, not the job.
+ * the artifact: it must cost delay, not the job. What has the hash that came with it is what EMX2 has, whatever it lists.
  */
-function throwIfNotTheFile(error: IntegrityError, artifactId: string, row: FileRow, sha256: string | null): void {
-  const { what, expected, actual } = error.mismatch;
+function throwIfNotTheFile(error: IntegrityError, artifactId: string, row: FileRow, told: FileFacts["sha256"]): void {
+  const { what, expected, actual, sha256 } = error.mismatch;
   const path = `/artifacts/${artifactId}/files/${row.path}`;
-  if (what === "bytes" && Number(actual) < row.bytes) {
+  if (what === "bytes" && Number(actual) < row.bytes && (told === null || sha256 !== told)) {
     const message = `${quote(row.path)} of artifact ${artifactId} ended after ${actual} of ${expected} bytes`;
     throw new NetworkError(message, { code: "ERR_BODY_CUT", method: "GET", path, maybeDelivered: true });
   }
-  if (sha256 !== null) return;
+  if (told !== null) return;
   const message = `the answer to GET ${quote(path)} is not the file: ${error.message}, and no X-Content-SHA256`;
   throw new ApiError(message, { status: 200, method: "GET", path });
 }

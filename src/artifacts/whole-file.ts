@@ -78,7 +78,7 @@ export async function writeStream(
     await reader.cancel().catch(() => undefined); // a stream that broke has told so in read()
   }
   const sha256 = hash.digest("hex");
-  if (bytes !== expected.bytes) throw mismatch(expected.what, "bytes", String(expected.bytes), String(bytes));
+  if (bytes !== expected.bytes) throw mismatch(expected.what, "bytes", String(expected.bytes), String(bytes), sha256);
   if (expected.sha256 !== undefined && sha256 !== expected.sha256) {
     throw mismatch(expected.what, "sha256", expected.sha256, sha256);
   }
@@ -91,8 +91,12 @@ export function mismatch(
   what: "bytes" | "sha256" | "mtimeMs",
   expected: string,
   actual: string,
+  sha256?: string,
 ): IntegrityError {
-  return new IntegrityError(`${file}: expected ${what} ${expected}, got ${actual}`, { what, expected, actual });
+  return new IntegrityError(`${file}: expected ${what} ${expected}, got ${actual}`, {
+    ...{ what, expected, actual },
+    ...(sha256 !== undefined && { sha256 }),
+  });
 }
 
 export async function removeIfThere(path: string | Buffer): Promise<void> {

@@ -205,6 +205,21 @@ describe("stageFile", () => {
     expect(await stageFile(server.client, w.files, w.dir, row, call)).toEqual({ is: "ok", bytes: 5 });
   });
 
+  test("content that is shorter than EMX2 lists it, and all that EMX2 has, is tried once more and refused", async () => {
+    let gets = 0;
+    await using server = artifactServer([], () => {
+      gets += 1;
+      return new Response("hel", { headers: { "X-Content-SHA256": sha256("hel") } });
+    });
+    using w = workDirectory();
+    await w.files.create(w.dir, ownerOf());
+    expect(await stageFile(server.client, w.files, w.dir, row, call)).toEqual({
+      is: "refused",
+      cause: expect.stringContaining("expected bytes 5, got 3"),
+    });
+    expect(gets).toBe(2);
+  });
+
   test.each([
     ["a proxy's page with status 200", () => new Response("<html>please log in</html>"), "ApiError"],
     [
