@@ -90,7 +90,8 @@ export function createMovementNews({ clock, log, engine, movements, onNews }: Ne
         const progress = { phase: movementActs[lane], fraction: fractionOf(movement) };
         engine.observe(jobId, { kind: "Progressed", at: clock.wall(), progress });
       }
-      for (const jobId of reportedAt.keys()) if (!now.has(jobId)) reportedAt.delete(jobId);
+      // Between two groups nothing of a job moves: that alone is no reason to report it anew.
+      for (const [jobId, last] of reportedAt) if (at - last >= reportIntervalMs) reportedAt.delete(jobId);
       if (now.size > 0) onNews();
       before = now;
       lookedAt = at;

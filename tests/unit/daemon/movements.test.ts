@@ -73,6 +73,18 @@ test("what has long arrived by the next look is not told of; what goes on is, EM
   expect([lines.length, told.length, news()]).toEqual([10, 2, 11]);
 });
 
+test("a look that falls between two groups makes EMX2 hear no more of a job", async () => {
+  const { movements, told, look } = watched();
+  for (let group = 0; group < 2; group += 1) {
+    const moving = movements.begin(putting, "outputs");
+    await look();
+    await look();
+    moving.end();
+    await look();
+  }
+  expect(told).toHaveLength(1);
+});
+
 test("inputs are no news to EMX2, to which the job has not begun", async () => {
   const { movements, lines, told, look } = watched();
   const staging = { ...known, inputs: { stage: "staging", total: 2, next: 0, bytes: 0, movedBytes: 0 } } as const;
