@@ -71,7 +71,7 @@ export async function findFiles(asked: Asked): Promise<Listed> {
     const search = await searchIn(outputBase);
     await withDirectory(outputBase, [outputDir], (output) => collectResults(search, output));
   } catch (error) {
-    outputDirectoryOut(asked, error);
+    outputDirectoryOut({ ...asked, ...noted }, error);
   }
   return listed(asked, noted);
 }
@@ -119,7 +119,7 @@ function ownerOf(dir: string): Promise<number> {
 }
 
 /** The output directory can not be entered: what the run's own logs do not mind, and outputs may have to wait for. */
-function outputDirectoryOut(search: Pick<Search, "place" | "role" | "warn">, error: unknown): void {
+function outputDirectoryOut(search: Asked & Noted, error: unknown): void {
   const code = errnoOf(error);
   if (code === "ENOENT" && search.role === "log") return;
   if (code !== "ENOTDIR" && code !== "EACCES") throw error;
@@ -139,8 +139,9 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
     search.progress.step();
     if (walked.is === "link") {
       if (search.seal?.get(walked.diskPath) === "link") search.unseen.delete(walked.diskPath);
-    } else if (walked.is === "left out") note(search.leftOut, walked.path, walked.why);
-    else if (walked.is === "empty directory") note(search.emptyDirectories, walked.path, "empty directory");
+    } else if (walked.is === "left out") noteOutput(search, search.leftOut, walked.path, walked.why);
+    else if (walked.is === "empty directory")
+      noteOutput(search, search.emptyDirectories, walked.path, "empty directory");
     else if (walked.is === "trouble") {
       if (walked.whole || roleOfOutput(walked.path) === search.role) refuse(search, walked.path, walked.why);
     } else if (roleOfOutput(walked.path) === search.role) {
@@ -148,6 +149,11 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
       await collect(search, directory, name, { ...as, directory: outputDir });
     }
   }
+}
+
+/** What is no file belongs to the outputs. */
+function noteOutput({ role }: Asked, names: Names, path: string, why: string): void {
+  if (role === "output") note(names, path, why);
 }
 
 function note(names: Names, path: string, why: string): void {
@@ -222,9 +228,10 @@ async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Pro
   return facts.size === bytes && facts.mtimeMs === mtimeMs;
 }
 
-function refuse(search: Pick<Search, "role" | "warn">, path: string, why: string): void {
+function refuse(search: Pick<Search, "role" | "warn" | "leftOut">, path: string, why: string): void {
   const message = `${search.role} ${quote(path)} can not be uploaded: ${why}`;
   if (search.role !== "log")
     throw new StorageError(message, { code: "EINVAL", syscall: "list", path, permanent: true });
   search.warn(message);
+  note(search.leftOut, path, why);
 }

@@ -119,9 +119,7 @@ export async function sealFiles(
   if (logs !== undefined && rows.length > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
   const value = {
     ...{ total: rows.length, bytes: sumBytes(rows), sha256: contentHash(rows) },
-    ...(effect.role === "output" && leftOut.count > 0
-      ? { leftOut: { ...leftOut, names: leftOut.names.map(escapeText) } }
-      : {}),
+    ...(leftOut.count > 0 ? { leftOut: { ...leftOut, names: leftOut.names.map(escapeText) } } : {}),
     ...(escaped && { escaped }),
   };
   return { result: { is: "ok", value }, files: rows };

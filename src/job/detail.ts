@@ -4,7 +4,7 @@
  * not come back, and the last lines of stderr.
  */
 import { diagnose } from "./diagnosis.ts";
-import type { Job, Report } from "./job.ts";
+import type { Job, LeftOut, Report } from "./job.ts";
 import type { Outcome } from "./run.ts";
 
 /** EMX2 takes 65,536 characters of text; a detail stays far below. */
@@ -31,7 +31,8 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
     who === undefined ? undefined : `who can act: ${who}`,
     profileChosen(job),
-    leftOut(job),
+    leftOut(job.leftOut, "outputs"),
+    leftOut(job.leftOutLogs, "logs"),
     job.stop?.by === "server-cancelled" && job.logs.stage === "committed"
       ? `log artifact ${job.logs.artifactId}`
       : undefined,
@@ -43,11 +44,11 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
 }
 
 /** Named last: the names may be many, and are what is cut where there is no room. */
-function leftOut({ leftOut }: Job): string | undefined {
-  if (!leftOut) return undefined;
-  const { count, names } = leftOut;
+function leftOut(files: LeftOut | undefined, of: "outputs" | "logs"): string | undefined {
+  if (!files) return undefined;
+  const { count, names } = files;
   const more = count > names.length ? ", …" : "";
-  return `${count} left out of the outputs: ${names.join(", ")}${more}`;
+  return `${count} left out of the ${of}: ${names.join(", ")}${more}`;
 }
 
 function profileChosen({ serverProfile, profileKey }: Job): string | undefined {

@@ -149,7 +149,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     const { leftOut, escaped } = result.value;
     return {
       ...next,
-      ...(leftOut && { leftOut }),
+      ...(leftOut && (effect.role === "log" ? { leftOutLogs: leftOut } : { leftOut })),
       ...(escaped && { escaped: { ...job.escaped, [effect.role]: escaped } }),
     };
   },

@@ -66,6 +66,8 @@ export interface Job {
   readonly outputs: Upload;
   /** What lies among the outputs and is no part of them: no file, out of reach, written too late; empty directories. */
   readonly leftOut?: LeftOut;
+  /** Logs that could not be taken. */
+  readonly leftOutLogs?: LeftOut;
   /** Files that could not keep their names, as their artifact calls them. */
   readonly escaped?: { readonly output?: LeftOut; readonly log?: LeftOut };
   /** Reports to EMX2, sent strictly in order. */

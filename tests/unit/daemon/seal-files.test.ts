@@ -4,10 +4,12 @@ import { appendFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { sealFiles } from "../../../src/daemon/artifact-effects.ts";
 import type { EffectContext } from "../../../src/daemon/effect-context.ts";
+import { reportDetail } from "../../../src/job/detail.ts";
+import { fold } from "../../../src/job/fold.ts";
 import type { Job } from "../../../src/job/job.ts";
 import { createLog } from "../../../src/log.ts";
 import { ownerOf, sha256, type WorkDirectory, workDirectory } from "../artifacts/work-directory.ts";
-import { closedRun, exited, noFiles, observed, play, row, succeeded, toTracked } from "../job/story.ts";
+import { closedRun, exited, noFiles, observed, play, row, startAt, succeeded, toTracked } from "../job/story.ts";
 
 const log = createLog({ json: false, color: false, level: "error", write: () => undefined });
 const outputs = { kind: "SealFiles", role: "output" } as const;
@@ -61,4 +63,20 @@ test("nobody goes on reading what is no longer wanted", async () => {
   const sealing = sealed(w, 0, undefined, stop.signal);
   stop.abort();
   await expect(sealing).rejects.toMatchObject({ name: "AbortError" });
+});
+
+test("a log that can not be taken is told of at EMX2, and keeps nothing else from it", async () => {
+  using w = await finished();
+  const far = Array.from({ length: 5 }, () => "d".repeat(250)).join("/");
+  mkdirSync(join(w.dir, "output", far), { recursive: true });
+  writeFileSync(join(w.dir, "output", far, "far.log"), "x");
+  writeFileSync(join(w.dir, "output/near.log"), "near");
+  const outcome = { ...succeeded, outputDir: "output" };
+  const ended = play([...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(outcome)]);
+  const logs = { kind: "SealFiles", role: "log" } as const;
+  const { result } = await sealFiles({ ...ended, dir: w.dir }, logs, { files: w.files, log } as EffectContext, never);
+  if (result.is !== "ok") return expect.unreachable(result.cause);
+  expect([result.value.total, result.value.leftOut?.count]).toEqual([1, 1]);
+  const job = fold(ended, { kind: "Ended", at: startAt, effect: logs, result });
+  expect(job && reportDetail(job, outcome, [])).toMatch(/; 1 left out of the logs: .*longer than 1024/);
 });
