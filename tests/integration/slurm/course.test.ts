@@ -68,7 +68,7 @@ onRealSlurm("a job's whole course", () => {
     const started = second();
     await stage.until("another second has begun", () => second() > started);
     stage.slurm("scontrol", "requeue", slurmJobId);
-    await untilSaid(stage, id, /^slurm_state=(PENDING|REQUEUED); reason=/);
+    await untilSaid(stage, id, /^slurm_state=(PENDING|REQUEUED);/);
     // Slurm 22.05 fails a second run that is hurried on while the first is still dying.
     await stage.until("its first run has left the node", () => isGone(step));
     await stage.until("Slurm has it in the queue", () => stage.slurmJobs(id)[0]?.state === "PENDING");
