@@ -13,6 +13,7 @@ import { closedRun, exited, noFiles, observed, play, row, startAt, succeeded, to
 
 const log = createLog({ json: false, color: false, level: "error", write: () => undefined });
 const outputs = { kind: "SealFiles", role: "output" } as const;
+const logs = { kind: "SealFiles", role: "log" } as const;
 
 const never = new AbortController().signal;
 
@@ -21,6 +22,16 @@ async function sealed(w: WorkDirectory, failures: number, manifestSha256?: strin
   const ended = play([...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(outcome), noFiles("log")]);
   const job: Job = { ...ended, dir: w.dir, waits: { outputs: { failures, until: 0, cause: "" } } };
   return (await sealFiles(job, outputs, { files: w.files, log } as EffectContext, signal)).result;
+}
+
+async function sealedLogs(w: WorkDirectory, failures: number) {
+  const lines: string[] = [];
+  const log = createLog({ json: false, color: false, level: "warn", write: (line) => lines.push(line) });
+  const outcome = { ...succeeded, outputDir: "output" };
+  const ended = play([...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(outcome)]);
+  const job: Job = { ...ended, dir: w.dir, waits: { logs: { failures, until: 0, cause: "" } } };
+  const { result } = await sealFiles(job, logs, { files: w.files, log } as EffectContext, never);
+  return { result, ended, outcome, lines };
 }
 
 async function finished() {
@@ -55,6 +66,23 @@ test("what somebody goes on writing to is waited for half an hour, then the job 
   }
 });
 
+test("a log that somebody goes on writing to is waited for some times, then taken as far as it is written", async () => {
+  using w = await finished();
+  const path = join(w.dir, "output/growing.log");
+  writeFileSync(path, "");
+  truncateSync(path, 16 * 1024 * 1024);
+  const writer = setInterval(() => appendFileSync(path, "x"), 1);
+  try {
+    const waiting = await sealedLogs(w, 3);
+    expect(waiting.result).toMatchObject({ is: "retry", cause: expect.stringContaining("growing.log") });
+    const { result, lines } = await sealedLogs(w, 4);
+    expect(result).toMatchObject({ is: "ok", value: { total: 1 } });
+    expect(lines.join("")).toMatch(/ warn .*logs are taken as far as they are written.*growing\.log/);
+  } finally {
+    clearInterval(writer);
+  }
+});
+
 test("nobody goes on reading what is no longer wanted", async () => {
   using w = await finished();
   writeFileSync(join(w.dir, "output/huge"), "");
@@ -71,10 +99,7 @@ test("a log that can not be taken is told of at EMX2, and keeps nothing else fro
   mkdirSync(join(w.dir, "output", far), { recursive: true });
   writeFileSync(join(w.dir, "output", far, "far.log"), "x");
   writeFileSync(join(w.dir, "output/near.log"), "near");
-  const outcome = { ...succeeded, outputDir: "output" };
-  const ended = play([...toTracked, observed(row("COMPLETED"), exited(0)), closedRun(outcome)]);
-  const logs = { kind: "SealFiles", role: "log" } as const;
-  const { result } = await sealFiles({ ...ended, dir: w.dir }, logs, { files: w.files, log } as EffectContext, never);
+  const { result, ended, outcome } = await sealedLogs(w, 0);
   if (result.is !== "ok") return expect.unreachable(result.cause);
   expect([result.value.total, result.value.leftOut?.count]).toEqual([1, 1]);
   const job = fold(ended, { kind: "Ended", at: startAt, effect: logs, result });
