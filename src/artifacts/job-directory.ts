@@ -11,6 +11,7 @@ import type { FileRow } from "../job/effect.ts";
 import type { Log } from "../log.ts";
 import { type Name, segmentsOf, segmentsOnDisk } from "./disk-path.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
+import { noRows } from "./file-rows.ts";
 import { findJobDirectory, unreceiptedMark } from "./found.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import type { KnownHashes } from "./known-hashes.ts";
@@ -86,7 +87,7 @@ export function createJobDirectory({ clock, state, log, knownHashes: known }: Jo
         const find = () => findFiles({ place, role, ...how, warn: warnOnce(dir), progress });
         const found =
           role === "log"
-            ? orNothing(dir, find, { rows: [], leftOut: { count: 0, names: [] } })
+            ? orNothing(dir, find, { rows: noRows, leftOut: { count: 0, names: [] } })
             : whileThere(outputBase, outputDir, find);
         return unlessSpoilt(dir, found);
       }),

@@ -8,6 +8,7 @@ import type { FileRow } from "../job/effect.ts";
 import type { LeftOut, Progress } from "../job/job.ts";
 import type { Receipts, RunRef } from "../job/run.ts";
 import type { InputSource } from "../job/script.ts";
+import type { ListedRows } from "./file-rows.ts";
 import type { Found } from "./found.ts";
 import type { Place } from "./manifest.ts";
 import type { PosixRoots } from "./posix-roots.ts";
@@ -72,7 +73,7 @@ export interface JobFiles {
    */
   list(place: OutputPlace, role: "output" | "log", how?: Listing): Promise<Listed>;
   /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */
-  keepLogs(place: Place, rows: readonly FileRow[], base: string): Promise<void>;
+  keepLogs(place: Place, rows: Iterable<FileRow>, base: string): Promise<void>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */
   read(place: Place, row: FileRow): ReadableStream<Uint8Array>;
   /** What the run's workload last said of itself in its output directory; null: nothing. */
@@ -98,7 +99,7 @@ export interface Listing {
 }
 
 export interface Listed {
-  readonly rows: readonly FileRow[];
+  readonly rows: ListedRows;
   readonly leftOut: LeftOut;
   /** Those that could not keep their names, as they are called in the artifact. */
   readonly escaped?: LeftOut;

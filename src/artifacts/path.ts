@@ -35,17 +35,23 @@ export function checkArtifactPath(path: string): PathCheck {
   return { ok: segments };
 }
 
-/** Why the files of one input can not lie side by side: the same path twice, or a file where another needs a directory. */
-export function findCollision(paths: readonly string[]): string | null {
-  const seen = new Set<string>();
+/**
+ * Why the files of one input can not lie side by side: the same path twice, or a file where another needs a directory.
+ * `paths` come in any order in which the same ones follow each other; `isFile` knows all of them.
+ */
+export function findCollision(paths: Iterable<string>, isFile: (path: string) => boolean): string | null {
+  let before: string | undefined;
+  let directory = "";
   for (const path of paths) {
-    if (seen.has(path)) return `the path ${quote(path)} occurs twice`;
-    seen.add(path);
-  }
-  for (const path of paths) {
+    if (path === before) return `the path ${quote(path)} occurs twice`;
+    before = path;
+    const parents = path.slice(0, path.lastIndexOf("/") + 1);
+    // Of many files in one directory its own way is looked at once.
+    if (parents === directory) continue;
+    directory = parents;
     for (let at = path.indexOf("/"); at !== -1; at = path.indexOf("/", at + 1)) {
       const parent = path.slice(0, at);
-      if (seen.has(parent)) return `${quote(parent)} is a file, and ${quote(path)} needs it to be a directory`;
+      if (isFile(parent)) return `${quote(parent)} is a file, and ${quote(path)} needs it to be a directory`;
     }
   }
   return null;

@@ -11,48 +11,59 @@ import type { JobFiles } from "./job-files.ts";
 import { quote } from "./path.ts";
 import type { PosixRoots } from "./posix-roots.ts";
 import type { FoundSource } from "./source.ts";
-import type { InputParts, ListedInput } from "./stage.ts";
+import type { InputParts, ListedInput, Listing } from "./stage.ts";
 
 /** Of what 2026-02 holds about one file. */
 const maxFactsBytes = 64 * 1024;
 
 const hex = v.pipe(v.string(), v.toLowerCase(), v.regex(/^[0-9a-f]{64}$/));
-const size = v.pipe(v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number))]), v.minValue(0));
+const size = v.pipe(
+  v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number))]),
+  v.safeInteger(),
+  v.minValue(0),
+);
 const Facts = v.object({ sha256: hex, size_bytes: size });
 const FactsText = v.pipe(v.string(), v.parseJson(), Facts);
 
 /** The rows name the directory in which each file is verified. */
 export async function listPosixInput(
   { client, files, posixRoots }: InputParts,
-  artifact: Artifact,
-  maxFiles: number,
+  { artifact, rows, part, room }: Listing,
   call: Call,
 ): Promise<ListedInput | Refused> {
   const { id, contentUrl } = artifact;
   const place = pathOf(contentUrl ?? "");
   if ("wrong" in place)
     return refused(`input artifact ${id} has content_url ${quote(contentUrl ?? "")}: ${place.wrong}`);
-  const listed = await client.listFiles(id, { maxFiles }, call);
-  const wrong = whyUnsafe(id, listed) ?? (listed.length === 0 ? null : whyDifferent(artifact, withoutNull(listed)));
-  if (wrong !== null) return refused(wrong);
   const found = await files.findSource(place.path, posixRoots);
   if (found.is === "refused") return refused(`input artifact ${id}: ${found.why}`);
   const { path, kind } = found;
+  const only = kind === "file" ? { directory: dirname(path), diskPath: basename(path) } : { directory: path };
+  const kept = { artifactId: id, ...only };
   const source = { artifactId: id, kind, path };
-  const single = kind === "file" ? { directory: dirname(path), diskPath: basename(path) } : { directory: path };
-  if (listed.length === 0) {
-    const only = withoutList(artifact, found);
-    return "is" in only ? only : { source, files: [{ ...only, ...single }] };
+  for await (const page of client.listFiles(id, { maxFiles: room }, call))
+    for (const file of page) {
+      const unsafe = whyUnsafe(id, file.path);
+      if (unsafe !== null) return refused(unsafe);
+      const facts = await factsOf(client, artifact, file, call);
+      if ("is" in facts) return facts;
+      const { size_bytes: bytes, sha256 } = facts;
+      rows.add(file.path, { ...kept, bytes, sha256 }, part, file.sha256 ?? "");
+    }
+  const listed = rows.sumOf(part).files;
+  if (listed === 0) {
+    const whole = withoutList(artifact, found);
+    if ("is" in whole) return whole;
+    rows.add(whole.path, { ...kept, bytes: whole.bytes, sha256: whole.sha256 }, part);
+    return { source };
   }
-  if (kind === "file" && listed.length > 1)
-    return refused(`input artifact ${id}: ${quote(path)} is one file, EMX2 lists ${listed.length}`);
-  const verifiable: ListedInput["files"][number][] = [];
-  for (const file of listed) {
-    const facts = await factsOf(client, artifact, file, call);
-    if ("is" in facts) return facts;
-    verifiable.push({ path: file.path, bytes: facts.size_bytes, sha256: facts.sha256, ...single });
-  }
-  return { source, files: verifiable };
+  const collision = rows.collision(part);
+  if (collision !== null) return refused(`input artifact ${id}: ${collision}`);
+  const different = whyDifferent(artifact, rows.contentHash(part));
+  if (different !== null) return refused(different);
+  if (kind === "file" && listed > 1)
+    return refused(`input artifact ${id}: ${quote(path)} is one file, EMX2 lists ${listed}`);
+  return { source };
 }
 
 /** Verifies one file where it lies. */
@@ -110,8 +121,4 @@ async function factsOf(
     ? v.safeParse(FactsText, await client.readFileText(id, file.path, { maxBytes: maxFactsBytes }, call))
     : v.safeParse(Facts, { sha256: file.sha256, size_bytes: file.bytes });
   return parsed.success ? parsed.output : refused(`input artifact ${id} tells no size and hash of ${quote(file.path)}`);
-}
-
-function withoutNull(files: readonly ArtifactFile[]): { readonly path: string; readonly sha256: string }[] {
-  return files.map(({ path, sha256 }) => ({ path, sha256: sha256 ?? "" }));
 }

@@ -70,12 +70,7 @@ export const logsDirectory = "logs";
 const temporary = ".emx2-part";
 
 /** Puts log files below `<base>/logs`, each at its path in the artifact: by a second name where that can be, else copied. */
-export async function keepLogs(
-  place: Place,
-  rows: readonly FileRow[],
-  base: string,
-  progress: Progress,
-): Promise<void> {
+export async function keepLogs(place: Place, rows: Iterable<FileRow>, base: string, progress: Progress): Promise<void> {
   try {
     await withDirectory(base, [logsDirectory], (logs) => openToGroup(logs), { create: true });
     for (const row of rows) {

@@ -12,10 +12,11 @@ import { hashFile } from "./file-content.ts";
 import { factsOf } from "./file-facts.ts";
 import type { Listed, Listing, OutputPlace } from "./job-files.ts";
 import { hashLog } from "./log-content.ts";
-import { controlDirectory, type FoundFile, isRunLog, numberRows, roleOfOutput } from "./manifest.ts";
+import { controlDirectory, type FoundFile, isRunLog, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { entry, openRegular, withDirectory } from "./no-follow.ts";
 import { quote } from "./path.ts";
+import { ResultRows } from "./result-rows.ts";
 import { readSeal, type Seal, type SealedFile } from "./seal.ts";
 import type { Progress } from "./storage-fault.ts";
 import { walk } from "./walk.ts";
@@ -24,13 +25,11 @@ const maxNamesLeftOut = 10;
 
 /** What a search has come upon. */
 interface Noted {
-  readonly found: FoundFile[];
-  /** What the run has sealed, and what leads to it, as long as it was not found as it was sealed. */
-  readonly unseen: Set<string>;
+  readonly found: ResultRows;
   readonly leftOut: Names;
   readonly emptyDirectories: Names;
   /** Logs that are still being written to. */
-  readonly growing: string[];
+  readonly growing: Names;
 }
 
 interface Asked extends Listing {
@@ -55,12 +54,11 @@ interface Names {
 export async function findFiles(asked: Asked): Promise<Listed> {
   const { place, role } = asked;
   const isSealed = role === "output" && place.manifestSha256 !== undefined;
-  const seal = isSealed ? await sealOf(place) : null;
+  using seal = isSealed ? await sealOf(asked) : null;
   const { dir, outputBase = dir, outputDir } = place;
-  const noted: Noted = {
-    ...{ found: [], unseen: new Set(isSealed ? sealedOutputs(seal) : []), growing: [] },
-    ...{ leftOut: noNames(), emptyDirectories: noNames() },
-  };
+  using scope = new DisposableStack();
+  const found = scope.use(new ResultRows(role));
+  const noted: Noted = { found, growing: noNames(), leftOut: noNames(), emptyDirectories: noNames() };
   const searchIn = async (root: string): Promise<Search> => ({ ...asked, ...noted, seal, uid: await ownerOf(root) });
   if (role === "log") {
     const search = await searchIn(dir);
@@ -73,42 +71,44 @@ export async function findFiles(asked: Asked): Promise<Listed> {
   } catch (error) {
     outputDirectoryOut({ ...asked, ...noted }, error);
   }
-  return listed(asked, noted);
+  const unseen = seal?.unseen(maxNamesLeftOut) ?? { count: isSealed ? 1 : 0, names: [manifestItself] };
+  const listed = listedOf(asked, noted, unseen);
+  // Whoever asked may have given up; then nobody takes the rows.
+  asked.progress.step();
+  scope.move();
+  return listed;
 }
 
-function listed({ role, warn }: Asked, { found, unseen, growing, leftOut, emptyDirectories }: Noted): Listed {
-  const rows = numberRows(role, found);
-  const escaped = rows.filter(({ isEscaped }) => isEscaped).map(({ path }) => path);
-  if (unseen.size === 0) {
+function listedOf(
+  { role, warn }: Asked,
+  { found, growing, leftOut, emptyDirectories }: Noted,
+  unseen: LeftOut,
+): Listed {
+  const rows = found.named();
+  const escaped = found.escaped(maxNamesLeftOut);
+  if (unseen.count === 0) {
     if (role === "output" && leftOut.count > 0)
       warn(`${leftOut.count} left out of the outputs: ${leftOut.names.join(", ")}`);
-    if (escaped.length > 0)
-      warn(`${escaped.length} ${role} file(s) whose names EMX2 can not take get others: ${quoted(escaped).join(", ")}`);
+    if (escaped)
+      warn(
+        `${escaped.count} ${role} file(s) whose names EMX2 can not take get others: ${escaped.names.map(quote).join(", ")}`,
+      );
   }
   const count = leftOut.count + emptyDirectories.count;
   return {
     ...{ rows, leftOut: { count, names: first([...leftOut.names, ...emptyDirectories.names]) } },
-    ...(escaped.length === 0 ? {} : { escaped: { count: escaped.length, names: first(escaped) } }),
-    ...(unseen.size === 0 ? {} : { unseen: firstOf([...unseen]) }),
-    ...(growing.length === 0 ? {} : { growing: firstOf(growing) }),
+    ...(escaped && { escaped }),
+    ...(unseen.count === 0 ? {} : { unseen: { count: unseen.count, names: unseen.names.map(quote) } }),
+    ...(growing.count === 0 ? {} : { growing }),
   };
-}
-
-function firstOf(paths: readonly string[]): LeftOut {
-  return { count: paths.length, names: quoted(paths) };
 }
 
 function noNames(): Names {
   return { count: 0, names: [] };
 }
 
-async function sealOf({ dir, outputDir, manifestSha256 }: OutputPlace): Promise<Seal | null> {
-  return manifestSha256 === undefined ? null : await readSeal(dir, outputDir, manifestSha256);
-}
-
-/** Logs are still written to while the outputs are sealed. */
-function sealedOutputs(seal: Seal | null): string[] {
-  return seal === null ? [manifestItself] : [...seal.keys()].filter((path) => roleOfOutput(path) === "output");
+async function sealOf({ place: { dir, outputDir, manifestSha256 }, progress }: Asked): Promise<Seal | null> {
+  return manifestSha256 === undefined ? null : await readSeal(dir, outputDir, manifestSha256, () => progress.step());
 }
 
 /** Without it outputs that are not to be seen would not be missed. */
@@ -138,7 +138,7 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
   for await (const walked of walk(output, `${outputBase}/${outputDir}`, { plainNames: search.plainNames ?? false })) {
     search.progress.step();
     if (walked.is === "link") {
-      if (search.seal?.get(walked.diskPath) === "link") search.unseen.delete(walked.diskPath);
+      if (search.seal?.get(walked.diskPath) === "link") search.seal.found(walked.diskPath);
     } else if (walked.is === "left out") noteOutput(search, search.leftOut, walked.path, walked.why);
     else if (walked.is === "empty directory")
       noteOutput(search, search.emptyDirectories, walked.path, "empty directory");
@@ -156,17 +156,14 @@ function noteOutput({ role }: Asked, names: Names, path: string, why: string): v
   if (role === "output") note(names, path, why);
 }
 
-function note(names: Names, path: string, why: string): void {
+function note(names: Names, path: string, why?: string): void {
   names.count += 1;
-  if (names.names.length < maxNamesLeftOut) names.names.push(`${quote(path)} (${why})`);
+  if (names.names.length < maxNamesLeftOut)
+    names.names.push(why === undefined ? quote(path) : `${quote(path)} (${why})`);
 }
 
 function first(names: readonly string[]): readonly string[] {
   return names.slice(0, maxNamesLeftOut);
-}
-
-function quoted(names: readonly string[]): readonly string[] {
-  return first(names).map(quote);
 }
 
 interface As extends Pick<FoundFile, "directory" | "path" | "isEscaped"> {
@@ -194,10 +191,10 @@ async function collect(search: Search, directory: FileHandle, name: Name, as: As
     const sealed = search.seal?.get(as.diskPath);
     if (search.seal && sealed === undefined) return note(search.leftOut, as.path, "written after the job's end");
     const content = await contentOf(file, sealed, as.path, search.progress);
-    if (content) search.found.push({ ...placed, ...content });
+    if (content) search.found.add({ ...placed, ...content });
     // Each name counts for itself: what a link shows already may not stand in its own directory yet.
-    if (content && !isLinked) search.unseen.delete(as.diskPath);
-    if (!content && isLinked) search.unseen.add(as.path);
+    if (content && !isLinked) search.seal?.found(as.diskPath);
+    if (!content && isLinked) search.seal?.missed(as.path);
   } finally {
     await file.close();
   }
@@ -218,9 +215,9 @@ async function collectLog(search: Search, file: FileHandle, as: Omit<As, "isLink
   // What the job itself has left may be a result, whatever it is called: it is never cut.
   const maxBytes = as.directory === controlDirectory ? search.maxLogBytes : undefined;
   const content = await hashLog(file, as, maxBytes, search.progress);
-  if (content?.mtimeMs === undefined) search.growing.push(as.path);
+  if (content?.mtimeMs === undefined) note(search.growing, as.path);
   if (content === null) refuse(search, as.path, "it was truncated while it was read");
-  else search.found.push({ ...as, ...content });
+  else search.found.add({ ...as, ...content });
 }
 
 async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Promise<boolean> {

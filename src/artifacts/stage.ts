@@ -9,9 +9,9 @@ import { ApiError, IntegrityError, NetworkError } from "../errors.ts";
 import type { FileRow } from "../job/effect.ts";
 import type { InputRef } from "../job/job.ts";
 import type { InputSource } from "../job/script.ts";
+import { FileRows, type ListedRows } from "./file-rows.ts";
 import { type Refused, refused, whyDifferent, whyUnsafe } from "./input-checks.ts";
 import type { JobFiles } from "./job-files.ts";
-import { sumBytes } from "./manifest.ts";
 import { quote } from "./path.ts";
 import { listPosixInput } from "./posix-input.ts";
 import type { PosixRoots } from "./posix-roots.ts";
@@ -19,8 +19,9 @@ import type { PosixRoots } from "./posix-roots.ts";
 type Listed =
   | {
       readonly is: "ok";
-      readonly rows: readonly FileRow[];
-      readonly bytes: number;
+      readonly rows: ListedRows;
+      /** Of those files that are brought to the job directory. */
+      readonly bytesToCome: number;
       /** Of the posix inputs among them. */
       readonly sources: readonly InputSource[];
     }
@@ -31,8 +32,6 @@ const maxInputFiles = 1_000_000;
 /** EMX2 and all between here and there get a second chance before a job fails for its input. */
 const maxTries = 2;
 
-type Files = ListedInput["files"];
-
 /** Where inputs are looked up: at EMX2, and for those of posix residence where they lie. */
 export interface InputParts {
   readonly client: Emx2Client;
@@ -42,51 +41,60 @@ export interface InputParts {
 
 /** Every file of every input artifact, numbered through, with paths checked and each artifact's own hash verified. */
 export async function listInputs(parts: InputParts, inputs: readonly InputRef[], call: Call): Promise<Listed> {
-  const rows: FileRow[] = [];
+  using scope = new DisposableStack();
+  const rows = scope.use(new FileRows("input"));
   const sources: InputSource[] = [];
-  for (const { artifactId } of inputs) {
+  let bytesToCome = 0;
+  for (const [part, { artifactId }] of inputs.entries()) {
     const artifact = await parts.client.readArtifact(artifactId, call);
     const unusable = whyUnusable(artifact);
     if (artifact === null || unusable !== null) return refused(`input artifact ${artifactId} ${unusable}`);
-    const room = maxInputFiles - rows.length;
+    const listing = { artifact, rows, part, room: maxInputFiles - rows.total };
     const isPosix = artifact.residence === "posix";
-    const listed = await (isPosix
-      ? listPosixInput(parts, artifact, room, call)
-      : listManaged(parts.client, artifact, room, call));
+    const listed = await (isPosix ? listPosixInput(parts, listing, call) : listManaged(parts.client, listing, call));
     if ("is" in listed) return listed;
-    const { source, files } = listed;
-    if (source) sources.push(source);
-    const directory = `input/${artifactId}`;
-    for (const file of files) rows.push({ role: "input", index: rows.length, directory, artifactId, ...file });
+    if (listed.source) sources.push(listed.source);
+    else bytesToCome += rows.sumOf(part).bytes;
   }
-  return { is: "ok", rows, bytes: sumBytes(rows), sources };
+  scope.move();
+  return { is: "ok", rows, bytesToCome, sources };
 }
 
-/** The files of an input as they go into rows; where it is not brought here, what it is. */
+/** One input, and where its files go. */
+export interface Listing {
+  readonly artifact: Artifact;
+  readonly rows: FileRows;
+  readonly part: number;
+  /** As many may still come. */
+  readonly room: number;
+}
+
+/** Where an input is not brought here, what it is. */
 export interface ListedInput {
-  readonly files: readonly (Pick<FileRow, "path" | "bytes" | "diskPath"> & {
-    readonly sha256: string;
-    readonly directory?: string;
-  })[];
   readonly source?: InputSource;
 }
 
 async function listManaged(
   client: Emx2Client,
-  artifact: Artifact,
-  maxFiles: number,
+  { artifact, rows, part, room }: Listing,
   call: Call,
 ): Promise<ListedInput | Refused> {
   const { id } = artifact;
+  const place = { directory: `input/${id}`, artifactId: id };
   let fault = "";
   for (let tries = 0; tries < maxTries; tries++) {
-    const listed = await client.listFiles(id, { maxFiles }, call);
-    if (listed.length === 0) return refused(`input artifact ${id} has no files`);
-    const unsafe = whyUnsafe(id, listed);
-    if (unsafe !== null) return refused(unsafe);
-    const files = await completed(client, id, listed, call);
-    fault = whyDifferent(artifact, files) ?? "";
-    if (fault === "") return { files };
+    rows.drop(part);
+    for await (const page of client.listFiles(id, { maxFiles: room }, call))
+      for (const file of page) {
+        const unsafe = whyUnsafe(id, file.path);
+        if (unsafe !== null) return refused(unsafe);
+        rows.add(file.path, { ...place, ...(await completed(client, id, file, call)) }, part);
+      }
+    if (rows.sumOf(part).files === 0) return refused(`input artifact ${id} has no files`);
+    const collision = rows.collision(part);
+    if (collision !== null) return refused(`input artifact ${id}: ${collision}`);
+    fault = whyDifferent(artifact, rows.contentHash(part)) ?? "";
+    if (fault === "") return {};
   }
   return refused(fault);
 }
@@ -101,20 +109,15 @@ function whyUnusable(artifact: Artifact | null): string | null {
   return null;
 }
 
-/** Sizes and hashes where the listing lacks them: as HEAD tells, else measured by fetching the file once for that. */
-async function completed(client: Emx2Client, id: string, files: readonly ArtifactFile[], call: Call): Promise<Files> {
-  const complete: Files[number][] = [];
-  for (const file of files) {
-    let { bytes, sha256 } = file;
-    if (bytes === null || sha256 === null) {
-      const head = await client.headFile(id, file.path, call);
-      bytes ??= head?.bytes ?? null;
-      sha256 ??= head?.sha256 ?? null;
-    }
-    const facts = bytes === null || sha256 === null ? await measure(client, id, file.path, call) : { bytes, sha256 };
-    complete.push({ path: file.path, ...facts });
+/** Size and hash where the listing lacks them: as HEAD tells, else measured by fetching the file once for that. */
+async function completed(client: Emx2Client, id: string, { path, ...listed }: ArtifactFile, call: Call) {
+  let { bytes, sha256 } = listed;
+  if (bytes === null || sha256 === null) {
+    const head = await client.headFile(id, path, call);
+    bytes ??= head?.bytes ?? null;
+    sha256 ??= head?.sha256 ?? null;
   }
-  return complete;
+  return bytes === null || sha256 === null ? await measure(client, id, path, call) : { bytes, sha256 };
 }
 
 async function measure(client: Emx2Client, id: string, path: string, call: Call) {

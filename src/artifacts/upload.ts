@@ -5,8 +5,9 @@ import type { FileRow, UploadRole } from "../job/effect.ts";
 import type { Job } from "../job/job.ts";
 import { timeLimitMs } from "../job/profile.ts";
 import { isPlain } from "./disk-path.ts";
+import { FileRows } from "./file-rows.ts";
 import type { JobFiles } from "./job-files.ts";
-import { contentHash, type Place, sumBytes } from "./manifest.ts";
+import type { Place } from "./manifest.ts";
 import { quote } from "./path.ts";
 
 /** From this size on a question whether the file is there already is cheaper than sending it again. */
@@ -125,13 +126,15 @@ export async function registeredContent(
   total: number,
   call: Call,
 ): Promise<{ readonly sha256: string; readonly bytes: number }> {
-  const held = await client.listFiles(artifactId, { maxFiles: total }, call);
-  if (held.length !== total) {
-    const mismatch = { what: "number of files", expected: String(total), actual: String(held.length) };
-    throw new IntegrityError(`artifact ${artifactId} has ${held.length} of ${total} files`, mismatch);
+  using held = new FileRows("output");
+  for await (const page of client.listFiles(artifactId, { maxFiles: total }, call))
+    for (const { path, sha256, bytes } of page)
+      held.add(path, { directory: "", sha256: sha256 ?? "", bytes: bytes ?? 0 });
+  if (held.total !== total) {
+    const mismatch = { what: "number of files", expected: String(total), actual: String(held.total) };
+    throw new IntegrityError(`artifact ${artifactId} has ${held.total} of ${total} files`, mismatch);
   }
-  const files = held.map(({ path, sha256, bytes }) => ({ path, sha256: sha256 ?? "", bytes: bytes ?? 0 }));
-  return { sha256: contentHash(files), bytes: sumBytes(files) };
+  return { sha256: held.sha256, bytes: held.bytes };
 }
 
 /** With these EMX2, or whoever stands in front of it, says no to a URL that is not to its taste. */

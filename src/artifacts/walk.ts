@@ -12,7 +12,7 @@ import { circle, follow, type Led, openRoot, type Root } from "./links.ts";
 import { entry, openBelow } from "./no-follow.ts";
 import { maxDepth, maxServerPathChars } from "./path.ts";
 
-/** Files, links and directories together, as often as links lead to them; some 300 MB of rows. */
+/** Files, links and directories together, as often as links lead to them; some 400 MB of a temporary file. */
 const maxEntries = 1_000_000;
 
 type Walked =

@@ -1,6 +1,6 @@
 /** Effects that move files: inputs from EMX2 to the job directory, outputs and logs back into artifacts. */
 import { basename, dirname } from "node:path";
-import { contentHash, type Place, sumBytes } from "../artifacts/manifest.ts";
+import type { Place } from "../artifacts/manifest.ts";
 import { verifyPosixFile } from "../artifacts/posix-input.ts";
 import type { PosixRoots } from "../artifacts/posix-roots.ts";
 import { sourcesFile } from "../artifacts/sources-file.ts";
@@ -54,12 +54,14 @@ export async function listJobInputs(
   }
   const listed = await listInputs(context, job.inputRefs, callFor(job, signal));
   if (listed.is === "refused") return { result: listed };
+  const { rows } = listed;
+  using scope = new DisposableStack();
+  scope.use(rows);
   if (listed.sources.length > 0) await files.writeControl(job.dir, [sourcesFile(listed.sources)]);
-  const toCome = listed.rows.filter(({ directory }) => !directory.startsWith("/"));
-  const room = await context.takeRoom(job, sumBytes(toCome));
+  const room = await context.takeRoom(job, listed.bytesToCome);
   if (room.is !== "taken") return { result: room };
-  const value = { total: listed.rows.length, bytes: listed.bytes };
-  return { result: { is: "ok", value }, files: listed.rows };
+  scope.move();
+  return { result: { is: "ok", value: { total: rows.total, bytes: rows.bytes } }, files: rows };
 }
 
 export async function stageJobFiles(
@@ -104,6 +106,8 @@ export async function sealFiles(
   });
   if ("is" in listed) return { result: listed };
   const { rows, leftOut, escaped, unseen, growing } = listed;
+  using scope = new DisposableStack();
+  scope.use(rows);
   if (unseen) {
     const names = unseen.names.map(escapeText).join(", ");
     const cause = `${unseen.count} output file(s) can not be seen on this host as the job has left them: ${names}`;
@@ -116,12 +120,13 @@ export async function sealFiles(
     if (failures < growingTries) return { result: { is: "retry", cause } };
     log.warn("logs are taken as far as they are written: somebody goes on writing", { jobId: job.id, cause });
   }
-  if (logs !== undefined && rows.length > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
+  if (logs !== undefined && rows.total > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
   const value = {
-    ...{ total: rows.length, bytes: sumBytes(rows), sha256: contentHash(rows) },
+    ...{ total: rows.total, bytes: rows.bytes, sha256: rows.sha256 },
     ...(leftOut.count > 0 ? { leftOut: { ...leftOut, names: leftOut.names.map(escapeText) } } : {}),
     ...(escaped && { escaped }),
   };
+  scope.move();
   return { result: { is: "ok", value }, files: rows };
 }
 

@@ -23,10 +23,10 @@ import * as runs from "./run-effects.ts";
 import * as server from "./server-effects.ts";
 import { givenUp } from "./upload-retry.ts";
 
-/** How an effect ended, and the file rows it found, if it is one that lists files. */
+/** How an effect ended, and the file rows it found, if it is one that lists files: whoever has it written down lets go of them. */
 export interface Ending<K extends EffectKind = EffectKind> {
   readonly result: Result<K>;
-  readonly files?: readonly FileRow[];
+  readonly files?: Iterable<FileRow> & Disposable;
 }
 
 export interface EffectRow<K extends EffectKind> {

@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { type Decision, decide, type Held, isKeptForEver, type Policy } from "../job/decide.ts";
-import { type Effect, type FileRow, type JobEvent, laneOf, type Result } from "../job/effect.ts";
+import { type Effect, type JobEvent, laneOf, type Result } from "../job/effect.ts";
 import { fold } from "../job/fold.ts";
 import type { Job, Lane } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
@@ -248,6 +248,7 @@ export class Engine {
     return this.#parts.perform
       .run(current, effect, flight.abort.signal)
       .then((ending) => {
+        using _files = ending.files;
         if (this.#closed) return;
         this.#flights.land(jobId, lane);
         // Cut short by our own end: whatever was begun stays in doubt, and comes back so at the next start.
@@ -259,8 +260,7 @@ export class Engine {
       .catch(this.#parts.onFault);
   }
 
-  #conclude(jobId: JobId, effectId: string | undefined, done: { effect: Effect; ending: Ending }): void {
-    const { effect, ending } = done;
+  #conclude(jobId: JobId, effectId: string | undefined, { effect, ending }: { effect: Effect; ending: Ending }): void {
     const job = this.#jobs.get(jobId);
     if (!job) return;
     const at = this.#parts.clock.wall();
@@ -275,7 +275,7 @@ export class Engine {
     } as JobEvent;
     this.#apply(jobId, event, this.#parts.perform.durability(effect, ending.result), {
       ...(effectId === undefined ? {} : { end: { effectId, result: ending.result as Result } }),
-      ...(ending.files ? { files: ending.files as readonly FileRow[] } : {}),
+      ...(ending.files ? { files: ending.files } : {}),
     });
   }
 

@@ -27,12 +27,13 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
         call,
       ),
 
-    async listFiles(artifactId, { maxFiles }, call) {
-      const files: ArtifactFile[] = [];
+    async *listFiles(artifactId, { maxFiles }, call) {
+      let seen = 0;
+      let before: readonly ArtifactFile[] = [];
       let limit = filesPerPage;
       let askedWhole = false;
-      for (let total = Number.POSITIVE_INFINITY; files.length < total; ) {
-        const path = `${urlPath("artifacts", artifactId, "files")}${query({ limit, offset: files.length })}`;
+      for (let total = Number.POSITIVE_INFINITY; seen < total; ) {
+        const path = `${urlPath("artifacts", artifactId, "files")}${query({ limit, offset: seen })}`;
         const page = await exchange.json(get(path), readFilesPage, call).catch((error) => {
           if (!(error instanceof OversizedAnswer) || limit === filesPerPage) throw error;
           limit = filesPerPage;
@@ -48,10 +49,12 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
             continue;
           }
         }
-        if (page.files.length === 0 && files.length < total) throw endsEarly(path, files.length, total);
-        files.push(...page.files);
+        const wrong = whyWrong(page, before, seen);
+        if (wrong !== null) throw wrongList(path, wrong);
+        seen += page.files.length;
+        before = page.files;
+        yield page.files;
       }
-      return files;
     },
 
     async deleteArtifact(artifactId, call) {
@@ -80,7 +83,12 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
   };
 }
 
-function readFilesPage(text: string): { readonly files: readonly ArtifactFile[]; readonly total: number } {
+interface FilesPage {
+  readonly files: readonly ArtifactFile[];
+  readonly total: number;
+}
+
+function readFilesPage(text: string): FilesPage {
   const { items, total } = wire.readPage(text);
   if (total === null) throw new TypeError("it has no total_count");
   return { files: items.map(wire.readFile), total };
@@ -91,7 +99,16 @@ function tooManyFiles(artifactId: string, maxFiles: number, total: number): Inte
   return new IntegrityError(`artifact ${artifactId} has ${total} files, at most ${maxFiles} are allowed`, mismatch);
 }
 
-function endsEarly(path: string, seen: number, total: number): ApiError {
-  const message = `EMX2's list of files ended after ${seen} of ${total}: GET ${path}`;
+/** Taken as it is, such a list would have no end, or have files twice. */
+function whyWrong({ files, total }: FilesPage, before: readonly ArtifactFile[], seen: number): string | null {
+  if (seen + files.length > total) return `has ${seen + files.length} files, and says ${total}`;
+  if (files.length === 0 && seen < total) return `ended after ${seen} of ${total}`;
+  const known = new Set(before.map(({ path }) => path));
+  const isSame = files.length > 0 && files.every(({ path }) => known.has(path));
+  return isSame ? `has the same files again after ${seen} of ${total}` : null;
+}
+
+function wrongList(path: string, wrong: string): ApiError {
+  const message = `EMX2's list of files ${wrong}: GET ${path}`;
   return new ApiError(message, { status: 200, method: "GET", path });
 }

@@ -78,7 +78,7 @@ export interface Emx2Client {
   /** Sent once where it may have been taken: each answer that is lost may leave an empty artifact behind. */
   createArtifact(artifact: NewArtifact, call?: Call): Promise<{ artifactId: string }>;
   readArtifact(artifactId: string, call?: Call): Promise<Artifact | null>;
-  listFiles(artifactId: string, limit: { maxFiles: number }, call?: Call): Promise<readonly ArtifactFile[]>;
+  listFiles(artifactId: string, limit: { maxFiles: number }, call?: Call): AsyncIterable<readonly ArtifactFile[]>;
   /** Of a posix artifact, 2026-05 has no content (ApiError of form "posix"); 2026-02 has what `putFileFacts` wrote. */
   getFile(artifactId: string, path: string, call?: Call): Promise<FileDownload>;
   /** The same as text, whole; IntegrityError where it is longer than `maxBytes`. */

@@ -31,8 +31,8 @@ export interface Recorded {
   readonly begin?: { readonly effectId: string; readonly effect: Effect };
   /** How an effect ended whose intent was recorded before. */
   readonly end?: { readonly effectId: string; readonly result: Result };
-  /** Replace the job's rows of the same role. */
-  readonly files?: readonly FileRow[];
+  /** Replace the job's rows of the same role. They may be gone afterwards, so that no record with files waits. */
+  readonly files?: Iterable<FileRow>;
 }
 
 /** An effect whose intent is on disk and whose end is not. */
@@ -96,7 +96,7 @@ export class Journal {
   }
 
   record(entry: Recorded, durability: Durability): void {
-    if (durability === "durable") {
+    if (durability === "durable" || entry.files) {
       this.#commit([...this.#pending, entry]);
       return;
     }
@@ -108,13 +108,11 @@ export class Journal {
 
   /** At most `maxFiles` of them, the first with the index `from`. */
   files(jobId: JobId, role: FileRole, from: number, maxFiles: number): FileRow[] {
-    this.#flushFiles();
     return this.#guarded(() => this.#tables.files(jobId, role, from, maxFiles));
   }
 
   /** Of the input files from `index` on that are brought to the job directory. */
   inputBytesFrom(jobId: JobId, index: number): number {
-    this.#flushFiles();
     return this.#guarded(() => this.#tables.inputBytesFrom(jobId, index));
   }
 
@@ -207,10 +205,6 @@ export class Journal {
         this.#flushSoon();
       }
     });
-  }
-
-  #flushFiles(): void {
-    if (this.#pending.some((entry) => entry.files)) this.flush();
   }
 
   #guarded<T>(work: () => T): T {

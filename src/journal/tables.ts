@@ -68,9 +68,11 @@ export class Tables {
     if (changes !== 1) throw new Error(`job ${jobId}: effect ${effectId} ended without having begun`);
   }
 
-  #replaceFiles(jobId: JobId, files: readonly FileRow[]): void {
-    for (const role of new Set(files.map((row) => row.role))) this.#sql.removeFilesOfRole.run(jobId, role);
+  #replaceFiles(jobId: JobId, files: Iterable<FileRow>): void {
+    const replaced = new Set<FileRole>();
     for (const row of files) {
+      if (!replaced.has(row.role)) this.#sql.removeFilesOfRole.run(jobId, row.role);
+      replaced.add(row.role);
       const { role, index, directory, artifactId, path, diskPath, bytes, sha256, mtimeMs, cut } = row;
       const { diskBytes, partBytes } = cut ?? {};
       const optional = [artifactId, diskPath, sha256, mtimeMs, diskBytes, partBytes].map((value) => value ?? null);

@@ -4,22 +4,17 @@
  * (tests/unit/artifacts/job-files.test.ts).
  */
 import { createHash } from "node:crypto";
+import { noRows } from "../../src/artifacts/file-rows.ts";
 import type { JobFiles, Owner } from "../../src/artifacts/job-files.ts";
-import {
-  controlDirectory,
-  type FoundFile,
-  isRunLog,
-  numberRows,
-  roleOfOutput,
-  rootOf,
-} from "../../src/artifacts/manifest.ts";
+import { controlDirectory, type FoundFile, isRunLog, roleOfOutput, rootOf } from "../../src/artifacts/manifest.ts";
 import { describe } from "../../src/artifacts/owner.ts";
 import { quote } from "../../src/artifacts/path.ts";
 import { logsDirectory } from "../../src/artifacts/posix-output.ts";
 import { isAllowed } from "../../src/artifacts/posix-roots.ts";
 import { progressOf } from "../../src/artifacts/progress.ts";
 import { newestRestart, readReceipts } from "../../src/artifacts/receipts.ts";
-import { type SealedFile, sealOf } from "../../src/artifacts/seal.ts";
+import { ResultRows } from "../../src/artifacts/result-rows.ts";
+import { type Seal, sealOf } from "../../src/artifacts/seal.ts";
 import { lastLines, stderrNames } from "../../src/artifacts/stderr-tail.ts";
 import { mismatch } from "../../src/artifacts/whole-file.ts";
 import { StorageError } from "../../src/errors.ts";
@@ -56,6 +51,8 @@ export interface Directory {
   readonly links: Map<string, string>;
 }
 
+/** What is missed, told by so many names. */
+const maxNames = 10;
 const nobody: Owner = { state: "", stateDir: "", host: "", uid: 0 };
 
 /** What is stored, for all who look at it. */
@@ -191,29 +188,31 @@ export function createMemoryFiles(view: View): SimulatedFiles {
 
     async list({ dir, outputBase = dir, outputDir, manifestSha256 }, role) {
       const leftOut = { count: 0, names: [] };
-      if (role === "log" && !directories.has(dir)) return { rows: [], leftOut };
+      if (role === "log" && !directories.has(dir)) return { rows: noRows, leftOut };
       const { files } = at(outputBase);
       const all = outputBase === dir ? files : new Map([...at(dir).files, ...files]);
       const found = [...all].flatMap(([path, file]) => foundFile(path, file, outputDir, role) ?? []);
       const madeByCreate = outputDir === "output" && outputBase === dir;
       const there = madeByCreate || [...files.keys()].some((path) => path.startsWith(`${outputDir}/`));
       if (role === "output" && !there) fail("ENOENT", `${outputBase}/${outputDir}`);
-      const seal = role === "output" ? sealIn(at(dir), outputDir, manifestSha256) : null;
+      using seal = role === "output" ? sealIn(at(dir), outputDir, manifestSha256) : null;
       const after: string[] = [];
       const shown = found.filter((file) => {
         const sealed = seal?.get(file.path);
-        if (sealed === undefined) {
-          if (seal) after.push(`${quote(file.path)} (written after the job's end)`);
-          return seal === null;
-        }
-        const isAsSealed = file.bytes === sealed.bytes && file.mtimeMs === sealed.mtimeMs;
-        return isAsSealed && sees(outputBase, `${outputDir}/${file.path}`) && seal?.delete(file.path);
+        if (seal === null || sealed === "link") return seal === null;
+        if (sealed === undefined) after.push(`${quote(file.path)} (written after the job's end)`);
+        const isAsSealed = file.bytes === sealed?.bytes && file.mtimeMs === sealed.mtimeMs;
+        if (!isAsSealed || !sees(outputBase, `${outputDir}/${file.path}`)) return false;
+        seal.found(file.path);
+        return true;
       });
       const isLate = role === "output" && manifestSha256 !== undefined && seal === null;
-      const late = isLate ? ["the manifest"] : [...(seal?.keys() ?? [])].map(quote);
+      const late = seal?.unseen(maxNames) ?? { count: isLate ? 1 : 0, names: ["the manifest"] };
+      const rows = new ResultRows(role);
+      for (const file of shown) rows.add(file);
       return {
-        ...{ rows: numberRows(role, shown), leftOut: { count: after.length, names: after } },
-        ...(late.length > 0 ? { unseen: { count: late.length, names: late } } : {}),
+        ...{ rows: rows.named(), leftOut: { count: after.length, names: after } },
+        ...(late.count > 0 ? { unseen: { count: late.count, names: late.names.map(quote) } } : {}),
       };
     },
 
@@ -297,15 +296,11 @@ function foundFile(path: string, file: File, outputDir: string, role: "output" |
   return undefined;
 }
 
-/** What is still to be found, as `readSeal` has it; null: there is no seal. */
-function sealIn({ files }: Directory, outputDir: string, manifestSha256: string | undefined) {
+/** As `readSeal` has it; null: there is no seal. */
+function sealIn({ files }: Directory, outputDir: string, manifestSha256: string | undefined): Seal | null {
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
   const { bytes } = files.get(`${controlDirectory}/manifest.${run}`) ?? { bytes: new Uint8Array() };
-  const seal = hashOf(bytes) === manifestSha256 ? sealOf(bytes) : null;
-  if (seal === null) return null;
-  const outputs = new Map<string, SealedFile>();
-  for (const [path, file] of seal) if (file !== "link" && roleOfOutput(path) === "output") outputs.set(path, file);
-  return outputs;
+  return hashOf(bytes) === manifestSha256 ? sealOf(bytes) : null;
 }
 
 /** The stream's bytes; what comes after one more than `bytes` is not waited for. */

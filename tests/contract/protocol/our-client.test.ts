@@ -140,7 +140,7 @@ await conformance("our client", (server) => {
       const artifactId = await create(outputOf(systemClock.uuid()));
       const files = names.map((path) => fileOf(path, path));
       for (const file of files) await client.putFile(artifactId, file);
-      const listed = await client.listFiles(artifactId, { maxFiles: 100 });
+      const listed = (await Array.fromAsync(client.listFiles(artifactId, { maxFiles: 100 }))).flat();
       expect(listed.map(({ path }) => path).toSorted()).toEqual(names.toSorted());
       for (const { path, bytes, sha256 } of files) {
         expect(await client.headFile(artifactId, path)).toEqual({ bytes, sha256 });
@@ -228,7 +228,7 @@ await conformance("our client", (server) => {
       expect(await client.commit(outputId, contentOf(held))).toMatchObject({ status: "COMMITTED", contentUrl });
       await client.report(jobId, { status: "COMPLETED", outputArtifactId: outputId });
       expect(await read(jobId)).toMatchObject({ status: "COMPLETED", output_artifact_id: outputId });
-      const listed = await client.listFiles(outputId, { maxFiles: 10 });
+      const listed = (await Array.fromAsync(client.listFiles(outputId, { maxFiles: 10 }))).flat();
       expect(listed.map(({ path }) => path).toSorted()).toEqual(["a.csv", "d/b.csv"]);
       const text = client.readFileText(outputId, "d/b.csv", { maxBytes: 1_000 });
       if (expected.readOfPosixFile === 302) expect(await refusalOf(text)).toMatchObject({ form: "posix" });

@@ -1,6 +1,7 @@
 /** An EMX2 that knows artifacts alone, on a real socket with the real client; what it tells, and hides, is up to the test. */
 
 import { contentHash } from "../../../src/artifacts/manifest.ts";
+import type { listInputs } from "../../../src/artifacts/stage.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { createClient, type Emx2Client } from "../../../src/emx2/client.ts";
 import { artifactId, sha256 } from "./work-directory.ts";
@@ -67,11 +68,19 @@ export function artifactServer(
 
 export const call = { attempts: 1 };
 
+/** The rows of a listing, as they are written down. */
+export function written(listed: Awaited<ReturnType<typeof listInputs>>) {
+  if (listed.is !== "ok") return listed;
+  using rows = listed.rows;
+  return { ...listed, bytes: rows.bytes, rows: [...rows] };
+}
+
 const health = { status: "ok", api_version: "2025-01", worker_auth_mode: "per-worker-hmac" };
 
 function viewOf(stored: Stored) {
   const { id = artifactId, files, status = "COMMITTED", residence = "managed", contentUrl, sha256: told } = stored;
-  const rows = Object.entries(files).map(([path, text]) => ({ path, sha256: sha256(text) }));
+  const paths = Object.keys(files).sort();
+  const rows = paths.map((path) => ({ path, sha256: sha256(files[path] ?? "") }));
   const about = { id, name: "in", type: "blob", residence, status, content_url: contentUrl };
   return { ...about, sha256: told === undefined ? contentHash(rows) : told };
 }

@@ -33,7 +33,7 @@ async function finishedJob(): Promise<WorkDirectory & { readonly secret: string 
 }
 
 const pathsOf = async (w: WorkDirectory, role: "output" | "log" = "output") =>
-  (await w.files.list({ dir: w.dir, outputDir: "output" }, role)).rows.map((row) => row.path);
+  [...(await w.files.list({ dir: w.dir, outputDir: "output" }, role)).rows].map((row) => row.path);
 
 describe("what is no regular file", () => {
   test("links to a secret, to a directory, to nothing are not listed, and are named", async () => {
@@ -92,7 +92,7 @@ describe("a file that is swapped between the listing and the upload", () => {
   test.each(["a link to a secret", "another file", "a directory", "nothing", "a FIFO"])("for %s", async (what) => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
-    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const [row] = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     rmSync(path);
     if (what === "a link to a secret") symlinkSync(w.secret, path);
     if (what === "another file") renameSync(w.secret, path);
@@ -107,7 +107,7 @@ describe("a file that is swapped between the listing and the upload", () => {
 
   test("a job directory that is out of reach says nothing about its files: the upload may be tried again", async () => {
     using w = await finishedJob();
-    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const [row] = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     renameSync(w.root, `${w.root}.away`);
     const fault = await faultOf(contentOf(w.files.read({ dir: w.dir }, row ?? expect.unreachable())));
     renameSync(`${w.root}.away`, w.root);
@@ -118,7 +118,7 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     mkdirSync(join(w.dir, "output/sub"));
     writeFileSync(join(w.dir, "output/sub/secret"), "AKIA-public");
-    const rows = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const rows = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     const { mtimeMs } = statSync(join(w.dir, "output/sub/secret"));
     utimesSync(w.secret, mtimeMs / 1000, mtimeMs / 1000);
     renameSync(join(w.dir, "output/sub"), join(w.dir, "work/sub"));
@@ -131,7 +131,7 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
     writeFileSync(path, Buffer.alloc(1024 * 1024));
-    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const [row] = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     const reader = w.files.read({ dir: w.dir }, row ?? expect.unreachable()).getReader();
     expect((await reader.read()).value?.length).toBeLessThan(1024 * 1024);
     appendFileSync(path, "more");
@@ -149,7 +149,7 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
     writeFileSync(path, Buffer.alloc(1024 * 1024));
-    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const [row] = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     appendFileSync(path, "more");
     const received: Uint8Array[] = [];
     await faultOf(drain(w.files.read({ dir: w.dir }, row ?? expect.unreachable()), received));
@@ -183,7 +183,7 @@ describe("a file that is swapped between the listing and the upload", () => {
     using w = await finishedJob();
     const path = join(w.dir, "output/result.txt");
     writeFileSync(path, Buffer.alloc(1024 * 1024));
-    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const [row] = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     const openFiles = () =>
       Number(execFileSync("sh", ["-c", `ls -l /proc/${process.pid}/fd | grep -c result.txt || :`]));
     const reader = w.files.read({ dir: w.dir }, row ?? expect.unreachable()).getReader();
@@ -227,7 +227,7 @@ describe("what EMX2 can not take", () => {
       ["log", { "b%FF.log": "log" }],
     ] as const) {
       const { rows, escaped } = await w.files.list({ dir: w.dir, outputDir: "output" }, role);
-      const read = rows.map(async (row) => [row.path, await contentOf(w.files.read({ dir: w.dir }, row))]);
+      const read = [...rows].map(async (row) => [row.path, await contentOf(w.files.read({ dir: w.dir }, row))]);
       expect(Object.fromEntries(await Promise.all(read))).toEqual(expected);
       const names = Object.keys(expected).filter((name) => /%F[EF]/.test(name) && name !== "a%FF");
       expect(escaped).toEqual({ count: names.length, names: names.sort() });

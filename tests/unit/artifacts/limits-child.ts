@@ -48,7 +48,7 @@ async function roundTrip(): Promise<object> {
   const { sha256 } = await files.writeInput(dir, row(), made());
   const found = await files.hasInput(dir, { ...row(), sha256 });
   await Bun.$`mv ${dir}/input/${artifactId}/big ${dir}/output/big`.quiet();
-  const [listed] = (await files.list({ dir: dir, outputDir: "output" }, "output")).rows;
+  const [listed] = [...(await files.list({ dir: dir, outputDir: "output" }, "output")).rows];
   if (!listed) throw new Error("the output is not listed");
   const hash = createHash("sha256");
   const reader = files.read({ dir: dir }, listed).getReader();
@@ -59,7 +59,9 @@ async function roundTrip(): Promise<object> {
 }
 
 async function list(): Promise<object> {
-  return { paths: (await files.list({ dir: dir, outputDir: "output" }, "output")).rows.map((listed) => listed.path) };
+  return {
+    paths: [...(await files.list({ dir: dir, outputDir: "output" }, "output")).rows].map((listed) => listed.path),
+  };
 }
 
 async function remove(): Promise<object> {

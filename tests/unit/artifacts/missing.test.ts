@@ -87,7 +87,7 @@ test("a part that showed in between starts anew", async () => {
   await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "output"));
   w.clock.advance(2 * minute);
   mkdirSync(output);
-  expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows).toEqual([]);
+  expect([...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows]).toEqual([]);
   rmSync(output, { recursive: true });
   w.clock.advance(2 * minute);
   expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "output"))).toMatchObject({
@@ -99,12 +99,12 @@ test("logs and stderr: what is left is taken, and nothing where nothing is", asy
   using w = await world();
   writeFileSync(join(w.dir, "output/run.log"), "said");
   rmSync(join(w.dir, ".emx2"), { recursive: true });
-  expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows.map(({ path }) => path)).toEqual([
+  expect([...(await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows].map(({ path }) => path)).toEqual([
     "run.log",
   ]);
   expect(await w.files.stderrTail(w.dir, "7", 5)).toEqual([]);
   rmSync(w.dir, { recursive: true });
-  expect((await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows).toEqual([]);
+  expect([...(await w.files.list({ dir: w.dir, outputDir: "output" }, "log")).rows]).toEqual([]);
   expect(await w.files.stderrTail(w.dir, "7", 5)).toEqual([]);
   rmSync(w.root, { recursive: true });
   expect(await faultOf(w.files.list({ dir: w.dir, outputDir: "output" }, "log"))).toMatchObject({ permanent: false });

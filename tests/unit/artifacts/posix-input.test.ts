@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { pathOf, verifyPosixFile } from "../../../src/artifacts/posix-input.ts";
 import { listInputs } from "../../../src/artifacts/stage.ts";
 import type { FileRow } from "../../../src/job/effect.ts";
-import { artifactServer, call, type Stored } from "./artifact-server.ts";
+import { artifactServer, call, type Stored, written } from "./artifact-server.ts";
 import { artifactId, sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
 
 let w: WorkDirectory;
@@ -31,14 +31,14 @@ const posix = (stored: Partial<Stored> = {}): Stored => ({
 async function listed(stored: Stored) {
   await using server = artifactServer([stored]);
   const parts = { client: server.client, files: w.files, posixRoots: { directories: [data] } };
-  return await listInputs(parts, [{ artifactId }], call);
+  return written(await listInputs(parts, [{ artifactId }], call));
 }
 
 describe("listing", () => {
   test("gives each file where it lies, with the size and hash that EMX2 was told", async () => {
     const row = { role: "input", directory: data, artifactId } as const;
     expect(await listed(posix())).toEqual({
-      ...{ is: "ok", bytes: 5, sources: [{ artifactId, kind: "directory", path: data }] },
+      ...{ is: "ok", bytes: 5, bytesToCome: 0, sources: [{ artifactId, kind: "directory", path: data }] },
       rows: [
         { ...row, index: 0, path: "a b.txt", bytes: 3, sha256: sha256("aaa") },
         { ...row, index: 1, path: "sub/ü.txt", bytes: 2, sha256: sha256("bb") },
@@ -51,7 +51,7 @@ describe("listing", () => {
     const contentUrl = pathToFileURL(path).href;
     const row = { role: "input", index: 0, directory: data, diskPath: "a b.txt", artifactId, bytes: 3 } as const;
     const sources = [{ artifactId, kind: "file", path }] as const;
-    const expected = { is: "ok", bytes: 3, sources: [...sources] } as const;
+    const expected = { is: "ok", bytes: 3, bytesToCome: 0, sources: [...sources] } as const;
     const one = await listed(posix({ contentUrl, files: { "out.bin": "aaa" } }));
     expect(one).toEqual({ ...expected, rows: [{ ...row, path: "out.bin", sha256: sha256("aaa") }] });
     const none = await listed(posix({ contentUrl, files: {}, sha256: sha256("aaa") }));

@@ -47,7 +47,7 @@ describe("the directory for what stays", () => {
 });
 
 describe("kept logs", () => {
-  const listed = async () => (await w.files.list(place, "log")).rows;
+  const listed = async () => [...(await w.files.list(place, "log")).rows];
   beforeEach(async () => {
     await w.files.makeOutputBase(base);
     mkdirSync(join(base, "output"));

@@ -7,17 +7,16 @@ import { systemClock } from "../../../src/clock.ts";
 import type { Emx2Client } from "../../../src/emx2/client.ts";
 import { createMemoryFiles } from "../../simulation/memory-files.ts";
 import { clientOf, rawServer } from "../emx2/raw-server.ts";
-import { artifactServer, call, type Stored } from "./artifact-server.ts";
+import { artifactServer, call, type Stored, written } from "./artifact-server.ts";
 import { artifactId, faultOf, inputRow, ownerOf, sha256, state, workDirectory } from "./work-directory.ts";
 
 const otherId = "6b2f8c1e-0000-4000-8000-000000000002";
 const posixRoots = { directories: [] };
-const listed = (client: Emx2Client, ...ids: string[]) =>
-  listInputs(
-    { client, files: createMemoryFiles({ state }), posixRoots },
-    (ids.length > 0 ? ids : [artifactId]).map((id) => ({ artifactId: id })),
-    call,
-  );
+const listed = async (client: Emx2Client, ...ids: string[]) => {
+  const parts = { client, files: createMemoryFiles({ state }), posixRoots };
+  const inputs = (ids.length > 0 ? ids : [artifactId]).map((id) => ({ artifactId: id }));
+  return written(await listInputs(parts, inputs, call));
+};
 
 describe("listInputs", () => {
   test("numbers the files of all inputs through, with sizes and hashes", async () => {
@@ -27,8 +26,7 @@ describe("listInputs", () => {
     ]);
     const row = { role: "input", directory: `input/${artifactId}`, artifactId } as const;
     expect(await listed(server.client, artifactId, otherId)).toEqual({
-      is: "ok",
-      bytes: 3,
+      ...{ is: "ok", bytes: 3, bytesToCome: 3 },
       sources: [],
       rows: [
         { ...row, index: 0, path: "b.txt", bytes: 2, sha256: sha256("bb") },
@@ -59,7 +57,8 @@ describe("listInputs", () => {
   test("a job without inputs asks nothing", async () => {
     await using server = artifactServer([]);
     const parts = { client: server.client, files: createMemoryFiles({ state }), posixRoots };
-    expect(await listInputs(parts, [], call)).toEqual({ is: "ok", rows: [], bytes: 0, sources: [] });
+    const nothing = { is: "ok", bytes: 0, bytesToCome: 0 } as const;
+    expect(written(await listInputs(parts, [], call))).toEqual({ ...nothing, rows: [], sources: [] });
     expect(server.requests).toEqual([]);
   });
 

@@ -117,7 +117,7 @@ describe("putFile", () => {
     await w.files.create(w.dir, ownerOf());
     mkdirSync(join(w.dir, "output/sub"));
     writeFileSync(join(w.dir, "output", path), content);
-    const [row] = (await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows;
+    const [row] = [...(await w.files.list({ dir: w.dir, outputDir: "output" }, "output")).rows];
     return { ...w, row: row ?? expect.unreachable() };
   }
 

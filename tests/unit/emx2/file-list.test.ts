@@ -25,8 +25,8 @@ function shuffling(generation: Generation, mostRows = count): { fetch: Fetch; li
 }
 
 const listed = async (fetch: Fetch) => {
-  const files = await clientOf({ url: "http://emx2.test" }, { fetch }).listFiles(artifactId, limit);
-  return new Set(files.map(({ path }) => path)).size;
+  const pages = clientOf({ url: "http://emx2.test" }, { fetch }).listFiles(artifactId, limit);
+  return new Set((await Array.fromAsync(pages)).flat().map(({ path }) => path)).size;
 };
 
 test("is read whole from 2026-02", async () => {

@@ -4,10 +4,18 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { readSeal, type Seal, sealOf } from "../../../src/artifacts/seal.ts";
+import { readSeal, type Seal, type SealedFile, sealOf } from "../../../src/artifacts/seal.ts";
 import { jobRunning, receipt, runToEnd, shells } from "./job-directory.ts";
 
 setDefaultTimeout(60_000);
+
+type Sealed = ReadonlyMap<string, ReturnType<Seal["get"]>>;
+
+/** All that it names. */
+function whole(seal: Seal | null): Sealed | null {
+  using read = seal;
+  return read && new Map([...read.paths()].map((path) => [path, read.get(path)]));
+}
 
 const sha256 = (content: string | Uint8Array) => createHash("sha256").update(content).digest("hex");
 
@@ -15,17 +23,17 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("in %s",
   let dir = "";
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-  async function sealed(program: string, outputDir = "output", environment = {}): Promise<Seal | null> {
+  async function sealed(program: string, outputDir = "output", environment = {}): Promise<Sealed | null> {
     dir = jobRunning(program);
     expect((await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7", ...environment })).exitCode).toBe(0);
     const done = receipt(dir, `done.a1.${outputDir === "output" ? 0 : 1}`);
     expect(done).toMatchObject({ v: 1, attempt: "a1", job: "7", exit: 0 });
     expect(readdirSync(join(dir, ".emx2")).filter((name) => name.startsWith("."))).toEqual([]);
-    return await readSeal(dir, outputDir, String(done["manifest_sha256"]));
+    return whole(await readSeal(dir, outputDir, String(done["manifest_sha256"])));
   }
 
   /** As this host sees them. */
-  function seen(outputDir = "output"): Seal {
+  function seen(outputDir = "output"): Map<string, SealedFile> {
     const names = readdirSync(join(dir, outputDir), { recursive: true, encoding: "utf8" });
     const files = names.filter((name) => statSync(join(dir, outputDir, name)).isFile());
     return new Map(
@@ -112,7 +120,7 @@ test("a manifest that is not the one of its receipt, or is too strange, is none"
   const dir = jobRunning("exit 0");
   const manifest = `1 5.5 a\0${sha256("a")}  ./a\0`;
   writeFileSync(join(dir, ".emx2/manifest.a1.0"), manifest);
-  expect(await readSeal(dir, "output", sha256(manifest))).toEqual(
+  expect(whole(await readSeal(dir, "output", sha256(manifest)))).toEqual(
     new Map([["a", { bytes: 1, mtimeMs: 5_500, sha256: sha256("a") }]]),
   );
   expect(await readSeal(dir, "output", sha256("another"))).toBeNull();
