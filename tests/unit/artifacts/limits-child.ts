@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { createJobDirectory } from "../../../src/artifacts/job-directory.ts";
+import { ResultRows } from "../../../src/artifacts/result-rows.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { StorageError } from "../../../src/errors.ts";
 import type { FileRow } from "../../../src/job/effect.ts";
@@ -15,7 +16,7 @@ const chunkBytes = 64 * 1024;
 const lookEveryMs = 5;
 const files = createJobDirectory({ clock: systemClock, state, log: recordingLog([]) });
 
-const acts: Record<string, () => Promise<object>> = { stage, roundTrip, list, remove, receipts };
+const acts: Record<string, () => Promise<object>> = { stage, roundTrip, list, rows, remove, receipts };
 try {
   const came = await acts[act ?? ""]?.();
   console.log(JSON.stringify({ ...came }));
@@ -62,6 +63,16 @@ async function list(): Promise<object> {
   return {
     paths: [...(await files.list({ dir: dir, outputDir: "output" }, "output")).rows].map((listed) => listed.path),
   };
+}
+
+/** More than is kept in memory. */
+async function rows(): Promise<object> {
+  using found = new ResultRows("output");
+  for (let file = 0; file < 30_000; file++) {
+    const path = `${"d".repeat(100)}/${file}`;
+    found.add({ directory: "output", path, bytes: 1, mtimeMs: 1, sha256: "0".repeat(64) });
+  }
+  return { total: found.named().total };
 }
 
 async function remove(): Promise<object> {

@@ -60,6 +60,28 @@ test.skipIf(!isRoot)(
   },
 );
 
+test("no room for what is listed is a fault that says where, and is tried again", async () => {
+  using w = workDirectory();
+  const limited = `export TMPDIR=${w.root}; trap '' XFSZ; ulimit -f 64; exec "$@"`;
+  expect(await child(limited, "rows")).toEqual({
+    ...{ code: "ENOSPC", permanent: false },
+    message: expect.stringContaining(`a list of files can not be kept in ${w.root}`),
+  });
+  expect(await child(`export TMPDIR=${w.root}; exec "$@"`, "rows")).toEqual({ total: 30_000 });
+  expect(readdirSync(w.root)).toEqual([]);
+});
+
+test.skipIf(!isRoot)("so is a full disk under it (needs root)", async () => {
+  using w = workDirectory();
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", w.root]);
+  try {
+    const came = await child(`export TMPDIR=${w.root}; exec "$@"`, "rows");
+    expect(came).toMatchObject({ code: "ENOSPC", permanent: false, message: expect.stringContaining(w.root) });
+  } finally {
+    execFileSync("umount", [w.root]);
+  }
+});
+
 test("directories that the job closed to itself are opened, and removed", async () => {
   using w = workDirectory();
   await w.files.create(w.dir, ownerOf());

@@ -5,7 +5,9 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { pathOf, verifyPosixFile } from "../../../src/artifacts/posix-input.ts";
 import { listInputs } from "../../../src/artifacts/stage.ts";
+import type { Fetch } from "../../../src/emx2/client.ts";
 import type { FileRow } from "../../../src/job/effect.ts";
+import { clientOf, knownAs } from "../emx2/raw-server.ts";
 import { artifactServer, call, type Stored, written } from "./artifact-server.ts";
 import { artifactId, sha256, type WorkDirectory, workDirectory } from "./work-directory.ts";
 
@@ -73,6 +75,25 @@ describe("listing", () => {
     expect(answer).toEqual({ is: "refused", cause: expect.stringContaining(artifactId) });
   });
 });
+
+test.each([1.5, 2 ** 60, -1])(
+  "a submitter's own description (2026-02) with the size %p tells none",
+  async (size_bytes) => {
+    const fetch: Fetch = async (url, init) => {
+      const { pathname } = new URL(url);
+      if (pathname.endsWith("/health")) return knownAs("2026-02")(url, init);
+      if (pathname.endsWith("/files/a")) return Response.json({ sha256: sha256("a"), size_bytes });
+      if (pathname.endsWith("/files")) return Response.json({ items: [{ path: "a" }], total_count: 1 });
+      const facts = { id: artifactId, status: "COMMITTED", residence: "posix", content_url: pathToFileURL(data).href };
+      return Response.json(facts);
+    };
+    const client = clientOf({ url: "http://emx2.test" }, { fetch });
+    const parts = { client, files: w.files, posixRoots: { directories: [data] } };
+    expect(await listInputs(parts, [{ artifactId }], call)).toMatchObject({
+      ...{ is: "refused", cause: expect.stringContaining("tells no size and hash") },
+    });
+  },
+);
 
 describe("verifying", () => {
   const row = (path: string, content: string): FileRow => ({
