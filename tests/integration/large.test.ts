@@ -118,7 +118,9 @@ test(
 test.each(generations)(
   `%s: ${files} files come in and go out`,
   async (generation) => {
-    await using stage = await openStage({ generation, profiles: { copy: { program: copies } }, worker });
+    // One with a seal, one without: what is found is listed either way.
+    const copy = { program: copies, seal_outputs: generation === "2026-05" };
+    await using stage = await openStage({ generation, profiles: { copy }, worker });
     const input = Array.from({ length: files }, (_, index) => ({
       path: `${Math.floor(index / 100)}/${index}.dat`,
       content: `${index}\n`.repeat(1 + (index % 300)),
