@@ -34,7 +34,7 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
       let askedWhole = false;
       for (let total = Number.POSITIVE_INFINITY; seen < total; ) {
         const path = `${urlPath("artifacts", artifactId, "files")}${query({ limit, offset: seen })}`;
-        const page = await exchange.json(get(path), readFilesPage, call).catch((error) => {
+        const page = await exchange.json(get(path), wire.readFiles, call).catch((error) => {
           if (!(error instanceof OversizedAnswer) || limit === filesPerPage) throw error;
           limit = filesPerPage;
         });
@@ -83,24 +83,17 @@ export function artifactCalls(exchange: Exchange, generations: Generations, work
   };
 }
 
-interface FilesPage {
-  readonly files: readonly ArtifactFile[];
-  readonly total: number;
-}
-
-function readFilesPage(text: string): FilesPage {
-  const { items, total } = wire.readPage(text);
-  if (total === null) throw new TypeError("it has no total_count");
-  return { files: items.map(wire.readFile), total };
-}
-
 function tooManyFiles(artifactId: string, maxFiles: number, total: number): IntegrityError {
   const mismatch = { what: "number of files", expected: `at most ${maxFiles}`, actual: String(total) };
   return new IntegrityError(`artifact ${artifactId} has ${total} files, at most ${maxFiles} are allowed`, mismatch);
 }
 
 /** Taken as it is, such a list would have no end, or have files twice. */
-function whyWrong({ files, total }: FilesPage, before: readonly ArtifactFile[], seen: number): string | null {
+function whyWrong(
+  { files, total }: ReturnType<typeof wire.readFiles>,
+  before: readonly ArtifactFile[],
+  seen: number,
+): string | null {
   if (seen + files.length > total) return `has ${seen + files.length} files, and says ${total}`;
   if (files.length === 0 && seen < total) return `ended after ${seen} of ${total}`;
   const known = new Set(before.map(({ path }) => path));

@@ -15,7 +15,11 @@ const jobId = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]
 /** An id becomes part of URLs and file names, so it must be harmless in both. EMX2's are UUIDs. */
 const id = v.pipe(v.union([v.string(), v.number()]), v.transform(String), v.regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/));
 const optionalText = optional(v.pipe(v.union([v.string(), v.number()]), v.transform(String)));
-const count = v.pipe(v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number))]), v.minValue(0));
+const count = v.pipe(
+  v.union([v.number(), v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number))]),
+  v.safeInteger(),
+  v.minValue(0),
+);
 const sha256 = v.pipe(v.string(), v.toLowerCase());
 
 function optional<S extends v.GenericSchema>(schema: S) {
@@ -141,8 +145,19 @@ export function readCreated(text: string): { artifactId: string } {
 const fileSchema = v.object({ path: v.string(), sha256: optional(sha256), size_bytes: optional(count) });
 
 export function readFile(text: string): ArtifactFile {
-  const { path, sha256, size_bytes } = v.parse(fileSchema, JSON.parse(text));
+  return fileOf(JSON.parse(text));
+}
+
+function fileOf(value: unknown): ArtifactFile {
+  const { path, sha256, size_bytes } = v.parse(fileSchema, value);
   return { path, sha256, bytes: size_bytes };
+}
+
+/** Parsed once: 2026-02 gives a whole list as one answer. */
+export function readFiles(text: string): { readonly files: readonly ArtifactFile[]; readonly total: number } {
+  const schema = v.object({ items: v.array(v.unknown()), total_count: count });
+  const { items, total_count: total } = v.parse(schema, JSON.parse(text));
+  return { files: items.map(fileOf), total };
 }
 
 export function readHealth(text: string): Health {

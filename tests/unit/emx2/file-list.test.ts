@@ -96,3 +96,9 @@ test.each<[string, Parameters<typeof fromServer>[0], string, string]>([
 ])("a list of a server that %s has an end, and the error says why", async (_, answer, name, message) => {
   await expect(fromServer(answer)).rejects.toMatchObject({ name, message: expect.stringContaining(message) });
 });
+
+test.each([1.5, -1, "1e3", 2 ** 60])("a size of %p is no size", async (size_bytes) => {
+  const fetch: Fetch = async () => Response.json({ items: [{ path: "a", size_bytes }], total_count: 1 });
+  const pages = clientOf({ url: "http://emx2.test" }, { fetch }).listFiles(artifactId, limit, { attempts: 1 });
+  await expect(Array.fromAsync(pages)).rejects.toMatchObject({ name: "ApiError" });
+});
