@@ -116,7 +116,10 @@ function workerKeys(places: Places) {
       60,
     ),
     seal_wait_seconds: v.optional(
-      is.duration(0, "How long Slurm may go on closing a run whose workload has ended, before its receipt decides."),
+      is.duration(
+        1000,
+        "How long a run whose workload has ended may take to list and hash its outputs on the compute node, and Slurm to close it, before its receipt decides. At least a second; seal_outputs: false turns the hashing off.",
+      ),
       3600,
     ),
     cancelled_wait_seconds: v.optional(

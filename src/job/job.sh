@@ -21,7 +21,7 @@
 #                        each regular file, `link PATH` of each symbolic link, then `SHA256 *./PATH` (or two spaces) of
 #                        each regular file
 #   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole, or null: there will be none; made of a run that
-#                        ended well where seal is there: its limit in seconds
+#                        ended well where seal is there: its limit in seconds, from the first listing to the manifest
 #
 # Exit code: the workload's; 93 lease lost; 94 the job directory cannot be read or written.
 umask 027
@@ -65,6 +65,7 @@ take "lease.$attempt" "$job"
 take "lease.$run" "$job.$restart.$node.$$"
 
 mkdir -p "$emx2_base/$emx2_output" "$emx2_dir/$emx2_work" && cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
+emx2_there=$(cd -P "$emx2_base" && pwd -P) || exit 94
 start=$(now)
 put "start.$run" "\"pid\":$$,\"start\":$start" || exit 94
 
@@ -142,24 +143,34 @@ put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\
 seal() (
   trap - TERM
   read -r limit <seal || exit 1
+  until=$(($(now) + limit))
+  export LC_ALL=C
   part=$PWD/.manifest.$run.$job.$$
   trap 'rm -f "$part"*' EXIT
-  cd "$emx2_base/$emx2_output" || exit 1
+  # The job may have put a link in its place, or in that of a directory above it: to a whole file system.
+  cd -P "$emx2_there/$emx2_output" && [ "$(pwd -P)" = "$emx2_there/$emx2_output" ] || exit 1
+  # timeout(1) takes 0 for no limit at all; where the clock was set back, the limit is still the longest.
+  timed() {
+    left=$((until - $(now)))
+    [ "$left" -le "$limit" ] || left=$limit
+    [ "$left" -gt 0 ] && timeout -k 5 "$left" "$@"
+  }
   list() {
-    timeout -k 5 "$limit" find . -type f -printf '%s %T@ %P\0' -o -type l -printf 'link %P\0' >"$part" &&
-      LC_ALL=C sort -z "$part" >"$1"
+    timed find . -type f -printf '%s %T@ %P\0' -o -type l -printf 'link %P\0' >"$part" && timed sort -z "$part" >"$1"
   }
   odd=$(printf '\n.') odd=${odd%.}
   list "$part.before" || exit 1
-  if command -v openssl >/dev/null && [ -n "$(find . -type f -size +65536k -print -quit)" ] &&
-    [ -z "$(find . \( -name "*$odd*" -o -name '*\\*' \) -print -quit)" ]; then
-    timeout -k 5 "$limit" find . -type f -exec openssl dgst -sha256 -r {} + >"$part" && tr '\n' '\0' <"$part" >"$part.hashed"
+  large='' unclear=''
+  ! command -v openssl >/dev/null || large=$(timed find . -type f -size +65536k -print -quit) || exit 1
+  [ -z "$large" ] || unclear=$(timed find . \( -name "*$odd*" -o -name '*\\*' \) -print -quit) || exit 1
+  if [ -n "$large" ] && [ -z "$unclear" ]; then
+    timed find . -type f -exec openssl dgst -sha256 -r {} + >"$part" && timed tr '\n' '\0' <"$part" >"$part.hashed"
   else
-    timeout -k 5 "$limit" find . -type f -exec sha256sum -z -- {} + >"$part.hashed"
+    timed find . -type f -exec sha256sum -z -- {} + >"$part.hashed"
   fi || exit 1
-  list "$part.after" && cmp -s "$part.before" "$part.after" || exit 1
-  cat "$part.before" "$part.hashed" | dd of="$part" bs=65536 conv=fsync || exit 1
-  sum=$(sha256sum <"$part") && mv -f "$part" "${part%/*}/manifest.$run" && echo "${sum%% *}"
+  list "$part.after" && timed cmp -s "$part.before" "$part.after" || exit 1
+  cat "$part.before" "$part.hashed" | timed dd of="$part" bs=65536 conv=fsync || exit 1
+  sum=$(timed sha256sum <"$part") && mv -f "$part" "${part%/*}/manifest.$run" && echo "${sum%% *}"
 ) 2>/dev/null
 
 if [ "$code" = 0 ] && [ -z "$signal" ] && [ -e seal ]; then

@@ -166,7 +166,9 @@ function differences({ row: rowBefore, receipts: before }: Look, event: Extract<
     exit && !before?.exit
       ? `receipt: exit code ${exit.exit}${exit.signal ? ` after signal ${exit.signal}` : ""}`
       : undefined,
-    sealed && !before?.done ? "receipt: outputs are sealed" : undefined,
+    sealed && !before?.done
+      ? `receipt: outputs are ${sealed.manifestSha256 === null ? "not sealed: they are hashed on this host" : "sealed"}`
+      : undefined,
     isEnd ? news : undefined,
     lost.length > (before?.lost.length ?? 0) ? `twins that did nothing: ${lost.join(", ")}` : undefined,
   ].filter((text) => text !== undefined);

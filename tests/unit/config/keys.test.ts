@@ -26,6 +26,7 @@ describe("what is refused, and why", () => {
     [{ worker: "state_dir: a\n  state_db: b" }, "worker.state_db: cannot stand beside state_dir"],
     [{ worker: "state_dir: ~root/x" }, "knows ~/ alone"],
     [{ worker: "poll_interval_seconds: 0" }, "of at least 0.01 seconds"],
+    [{ worker: "seal_wait_seconds: 0" }, "of at least 1 second"],
     [{ worker: "poll_interval_seconds: never" }, "must be a duration"],
     [{ worker: "heartbeat_interval_seconds: 5 minutes" }, "must be a duration"],
     [{ worker: "heartbeat_interval_seconds: .inf" }, "must be a duration"],

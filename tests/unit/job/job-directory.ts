@@ -12,13 +12,13 @@ export const hostProfile: Profile = {
   ...{ ...profileDefaults, allowedEnvironment: ["*"] },
 };
 
-export function jobDirectory(parametersText: string, profile: Partial<Profile> = {}): string {
+export function jobDirectory(parametersText: string, profile: Partial<Profile> = {}, sealMs = 60_000): string {
   const dir = mkdtempSync(join(tmpdir(), "emx2-job-"));
   mkdirSync(join(dir, ".emx2"));
   const script = controlFiles({
     ...{ jobId: "j1", dir, profile: { ...hostProfile, ...profile }, parametersText },
     apptainer: { command: "apptainer", binds: [] },
-    sealMs: 60_000,
+    sealMs,
   });
   if (script.is === "refused") throw new Error(script.cause);
   for (const { name, content } of script.files) writeFileSync(join(dir, ".emx2", name), content);
@@ -26,14 +26,15 @@ export function jobDirectory(parametersText: string, profile: Partial<Profile> =
 }
 
 /** A job whose workload is `sh -c program`. */
-export function jobRunning(program: string, profile: Partial<Profile> = {}): string {
-  return jobDirectory(JSON.stringify({ args: ["-c", program] }), profile);
+export function jobRunning(program: string, profile: Partial<Profile> = {}, sealMs?: number): string {
+  return jobDirectory(JSON.stringify({ args: ["-c", program] }), profile, sealMs);
 }
 
 export interface Variables {
   readonly SLURM_JOB_ID?: string;
   readonly SLURM_RESTART_COUNT?: string;
   readonly EMX2_RUN_ID?: string;
+  readonly PATH?: string;
 }
 
 export function start(shell: readonly string[], dir: string, attempt: string, variables: Variables) {

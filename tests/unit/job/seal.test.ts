@@ -1,7 +1,17 @@
 /** The seal of a run's outputs, made by job.sh in real shells and read as the daemon reads it. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { readSeal, type Seal, type SealedFile, sealOf } from "../../../src/artifacts/seal.ts";
@@ -107,6 +117,53 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("in %s",
     expect(readdirSync(join(dir, ".emx2")).filter((name) => /^(done|manifest)/.test(name))).toEqual(left);
     if (left.length > 0) expect(receipt(dir, "done.a1.0")).toMatchObject({ exit: 0, manifest_sha256: null });
     expect(receipt(dir, "exit.a1.0")).toMatchObject({ how: "exit" });
+  });
+
+  /** Programs that are found before the real ones, which come after them as `$real`. */
+  function inFront(programs: Readonly<Record<string, string>>): string {
+    const bin = join(dir, "bin");
+    mkdirSync(bin);
+    for (const [name, body] of Object.entries(programs))
+      writeFileSync(join(bin, name), `#!/bin/sh\nreal=/usr/bin/${name}\n${body}\n`, { mode: 0o755 });
+    return `${bin}:/usr/bin:/bin`;
+  }
+
+  test("a limit of nothing is no time at all, not no limit", async () => {
+    dir = jobRunning('echo out >"$HPC_OUTPUT_DIR/out"', {}, 0);
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7" });
+    expect(receipt(dir, "done.a1.0")).toMatchObject({ exit: 0, manifest_sha256: null });
+  });
+
+  // busybox may run its own timeout, whatever PATH says.
+  test.skipIf(shell[0] === "busybox")("the limit is one for all of the seal's steps together", async () => {
+    dir = jobRunning('echo out >"$HPC_OUTPUT_DIR/out"', {}, 5_000);
+    const notes = 'echo "$3" >>"$(dirname "$0")/limits"; sleep 0.3; exec $real "$@"';
+    const PATH = inFront({ timeout: notes });
+    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7", PATH });
+    const limits = readFileSync(join(dir, "bin/limits"), "utf8").trim().split("\n").map(Number);
+    expect(limits.length).toBeGreaterThan(5);
+    expect(limits).toEqual(limits.toSorted((a, b) => b - a));
+    expect(limits.at(-1)).toBeLessThan(limits[0] ?? 0);
+  });
+
+  test.each([
+    ["the output directory", '"$HPC_OUTPUT_DIR"'],
+    ["the directory above it", '"$(dirname "$HPC_OUTPUT_DIR")"'],
+  ])("a link in the place of %s is not followed", async (_what, place) => {
+    const outside = mkdtempSync(join(tmpdir(), "emx2-outside-"));
+    const base = mkdtempSync(join(tmpdir(), "emx2-base-"));
+    try {
+      mkdirSync(join(outside, "output"));
+      dir = jobRunning(`mv ${place} ${place}.moved; ln -s ${outside} ${place}`);
+      writeFileSync(join(dir, ".emx2/output-base"), `${base}/results\n`);
+      mkdirSync(join(base, "results"));
+      const PATH = inFront({ find: 'pwd -P >>"$(dirname "$0")/found"; exec $real "$@"' });
+      expect((await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "7", PATH })).exitCode).toBe(0);
+      expect(existsSync(join(dir, "bin/found"))).toBe(false);
+      expect(receipt(dir, "done.a1.0")).toMatchObject({ exit: 0, manifest_sha256: null });
+    } finally {
+      for (const path of [outside, base]) rmSync(path, { recursive: true });
+    }
   });
 
   test("a profile that seals nothing has none", async () => {
