@@ -82,6 +82,14 @@ test("a whole life reads from top to bottom as what happened, each thing once", 
   ]);
 });
 
+test.each([
+  ["ab".repeat(32), "receipt: outputs are sealed"],
+  [null, "receipt: outputs are not sealed: they are hashed on this host"],
+])("what the script says of its seal: %p", (manifestSha256, said) => {
+  const receipts = { ...exited(0), done: { exit: 0, manifestSha256 } };
+  expect(texts([observed(row("RUNNING"), exited(0)), observed(row("RUNNING"), receipts)])).toContain(said);
+});
+
 test("retries carry their cause, doubts how they were resolved; what is said again and again is said once", () => {
   const find = { kind: "FindRun", ref } as const;
   const lines = historyOf(
