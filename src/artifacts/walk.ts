@@ -114,7 +114,8 @@ async function* inside(
   if (named.path.length > maxServerPathChars) {
     return yield trouble(`its path is longer than ${maxServerPathChars} characters`);
   }
-  if (to === "directory" && level.depth >= maxDepth) return yield trouble(`it is more than ${maxDepth} levels deep`);
+  if (to === "directory" && level.depth >= maxDepth)
+    return yield trouble(`it is more than ${maxDepth} levels deep: ${lessDeep}`);
   const way = wayTo(search, level, place);
   const last = to === "file" ? way.names.pop() : undefined;
   const isHere = way.from === level.directory && way.names.length === 0;
@@ -138,6 +139,8 @@ async function* inside(
     if (!isHere) await directory.close();
   }
 }
+
+const lessDeep = "the job should pack such a tree into one file (tar, zip), or write it less deep";
 
 const unopenable: ReadonlySet<string> = new Set(["ENOENT", "EACCES", "ELOOP", "ENOTDIR"]);
 

@@ -26,7 +26,7 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
   const causes = [
     cause,
     job.outputs.stage === "failed"
-      ? `outputs were not uploaded: ${job.outputs.detail}; they are in ${job.outputBase ?? job.dir}/${outcome.outputDir} on the cluster`
+      ? `outputs were not uploaded: ${job.outputs.detail}${whereOutputsAre(job, outcome, job.outputs.detail)}`
       : undefined,
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
     who === undefined ? undefined : `who can act: ${who}`,
@@ -41,6 +41,10 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
   const head = text.length <= maxHeadChars ? text : `${text.slice(0, maxHeadChars - 1)}…`;
   if (outcome.result === "succeeded" || stderrTail.length === 0) return head;
   return withTail(`${head}\nlast lines of stderr:\n`, stderrTail.join("\n"));
+}
+
+function whereOutputsAre({ outputBase, dir }: Job, { outputDir }: Outcome, why: string): string {
+  return why.endsWith(" was removed") ? "" : `; they are in ${outputBase ?? dir}/${outputDir} on the cluster`;
 }
 
 /** Named last: the names may be many, and are what is cut where there is no room. */

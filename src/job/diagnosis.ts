@@ -31,6 +31,13 @@ const operator = "the operator of this worker";
 
 /** What keeps a job from being submitted and is not the submitter's. */
 const ownHouse = /job directory|belongs to another daemon/;
+/** What the job itself has made of its outputs: of another kind than can be taken, written to or removed since. */
+const ownOutputs = [
+  /^output ".*" can not be uploaded: /s,
+  /goes on being written to long after the job's end$/,
+  /^the list of the outputs, /,
+  /\/output[^/]* was removed$/,
+];
 /** Keys of the configuration that stand in the way of what a job asks for. */
 const keyNamed = /\b(posix_roots|allowed_environment|allow_command)\b/;
 
@@ -47,6 +54,10 @@ const rules: readonly Rule[] = [
     who: `${operator}, by what the profile asks for, or by the limit that it names`,
   },
   { applies: (job) => job.stop !== undefined },
+  {
+    applies: ({ outputs }) => outputs.stage === "failed" && ownOutputs.some((words) => words.test(outputs.detail)),
+    who: submitter,
+  },
   { applies: (job) => job.outputs.stage === "failed", who: operator },
   { applies: (_job, { state, cause = "" }) => state === "NEVER_SUBMITTED" && ownHouse.test(cause), who: operator },
   {

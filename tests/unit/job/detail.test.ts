@@ -30,6 +30,13 @@ describe("reportDetail", () => {
     );
   });
 
+  test("does not send anybody to outputs that were removed", () => {
+    const outputs = { stage: "failed", detail: "/jobs/j1/output was removed" } as const;
+    expect(reportDetail({ ...job, outputs }, succeeded, [])).toEndWith(
+      "; outputs were not uploaded: /jobs/j1/output was removed; who can act: the submitter",
+    );
+  });
+
   test("of a job that was never submitted begins with the cause itself", () => {
     const outcome = outcomeNeverSubmitted("failed", "input_hash_mismatch: in-1/a.txt");
     expect(reportDetail(job, outcome, [])).toBe("input_hash_mismatch: in-1/a.txt; who can act: the submitter");

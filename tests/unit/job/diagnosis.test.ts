@@ -48,6 +48,19 @@ describe("diagnose", () => {
   });
 
   test.each([
+    ['output "a/b" can not be uploaded: it is more than 64 levels deep: pack it', "the submitter"],
+    ['output "output" can not be uploaded: the output directory can not be opened (ENOTDIR)', "the submitter"],
+    ["/jobs/j1/output was removed", "the submitter"],
+    ["/results/j1/output.a1.1 was removed", "the submitter"],
+    ["the list of the outputs, .emx2/manifest.a1.0, is not as the batch script writes it", "the submitter"],
+    ["/jobs/j1 was removed", "the operator of this worker"],
+    ['1 output file(s) can not be seen on this host as the job has left them: "a"', "the operator of this worker"],
+    ["413", "the operator of this worker"],
+  ])("knows whose it is that outputs were not uploaded: %s", (detail, who) => {
+    expect(diagnose({ ...job, outputs: { stage: "failed", detail } }, succeeded).who).toBe(who);
+  });
+
+  test.each([
     ["input_hash_mismatch: a.txt", "the submitter"],
     ["the job directory /jobs/j1 was removed", "the operator of this worker"],
     ["MODE is not allowed by the profile's allowed_environment", "the submitter, by asking for less; the operator"],
