@@ -44,6 +44,7 @@ interface Search extends Asked, Noted {
   readonly uid: number;
   /** null: the run has none. */
   readonly seal: Seal | null;
+  readonly sealsNothing: boolean;
 }
 
 interface Names {
@@ -55,11 +56,20 @@ export async function findFiles(asked: Asked): Promise<Listed> {
   const { place, role } = asked;
   const isSealed = role === "output" && place.manifestSha256 !== undefined;
   using seal = isSealed ? await sealOf(asked) : null;
+  // The job may have written it itself, to end COMPLETED without a result. No time tells: those of its own manifest are as the
+  // job has set them, and a file that comes later may bring an old one with it. Of no file can one be missed.
+  const sealsNothing = seal?.namesNoOutput() ?? false;
   const { dir, outputBase = dir, outputDir } = place;
   using scope = new DisposableStack();
   const found = scope.use(new ResultRows(role));
   const noted: Noted = { found, growing: noNames(), leftOut: noNames(), emptyDirectories: noNames() };
-  const searchIn = async (root: string): Promise<Search> => ({ ...asked, ...noted, seal, uid: await ownerOf(root) });
+  const searchIn = async (root: string): Promise<Search> => ({
+    ...asked,
+    ...noted,
+    seal,
+    sealsNothing,
+    uid: await ownerOf(root),
+  });
   if (role === "log") {
     const search = await searchIn(dir);
     const collectLogs = () => withDirectory(dir, [controlDirectory], (control) => collectRunLogs(search, control));
@@ -73,6 +83,8 @@ export async function findFiles(asked: Asked): Promise<Listed> {
   }
   const unseen = seal?.unseen(maxNamesLeftOut) ?? { count: isSealed ? 1 : 0, names: [manifestItself] };
   const listed = listedOf(asked, noted, unseen);
+  if (sealsNothing && listed.rows.total > 0)
+    asked.warn(`the job's seal names no output, and ${listed.rows.total} are there: they are hashed on this host`);
   // Whoever asked may have given up; then nobody takes the rows.
   asked.progress.step();
   scope.move();
@@ -189,7 +201,10 @@ async function collect(search: Search, directory: FileHandle, name: Name, as: As
     const { isLinked, ...placed } = as;
     if (search.role === "log") return await collectLog(search, file, placed);
     const sealed = search.seal?.get(as.diskPath);
-    if (search.seal && sealed === undefined) return note(search.leftOut, as.path, "written after the job's end");
+    if (search.seal && sealed === undefined && !search.sealsNothing)
+      return note(search.leftOut, as.path, "written after the job's end");
+    const changed = typeof sealed === "object" ? await changeSince(file, sealed) : undefined;
+    if (changed !== undefined) return refuse(search, as.path, changed);
     const content = await contentOf(file, sealed, as.path, search.progress);
     if (content) search.found.add({ ...placed, ...content });
     // Each name counts for itself: what a link shows already may not stand in its own directory yet.
@@ -223,6 +238,16 @@ async function collectLog(search: Search, file: FileHandle, as: Omit<As, "isLink
 async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Promise<boolean> {
   const facts = await factsOf(file);
   return facts.size === bytes && facts.mtimeMs === mtimeMs;
+}
+
+/**
+ * What a network file system shows late is older than what was sealed, though it may have been longer then. Both times are of
+ * the same clock, whichever it is, and both are cut to milliseconds.
+ */
+async function changeSince(file: FileHandle, sealed: SealedFile): Promise<string | undefined> {
+  const { size, mtimeMs } = await factsOf(file);
+  if (mtimeMs < sealed.mtimeMs || (mtimeMs === sealed.mtimeMs && size <= sealed.bytes)) return undefined;
+  return `it was changed after the job's end: ${sealed.bytes} bytes then, ${size} now; does a process of the job go on?`;
 }
 
 function refuse(search: Pick<Search, "role" | "warn" | "leftOut">, path: string, why: string): void {

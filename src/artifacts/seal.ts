@@ -5,10 +5,12 @@
  */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
+import { StorageError } from "../errors.ts";
 import { diskPathOf, latin, ofLatin } from "./disk-path.ts";
 import { controlDirectory, roleOfOutput } from "./manifest.ts";
 import { orNothing } from "./missing.ts";
 import { openRegular, withDirectory } from "./no-follow.ts";
+import { quote } from "./path.ts";
 import { Spool } from "./spool.ts";
 
 /** More than the files of a walk take, unless their names are very long. */
@@ -68,55 +70,71 @@ export class Seal implements Disposable {
     return { count, names };
   }
 
-  *paths(): Generator<string, void> {
-    for (const { path } of this.#spool.each<{ path: string }>("SELECT path FROM sealed ORDER BY path")) yield path;
+  namesNoOutput(): boolean {
+    return this.#spool.get("SELECT 1 FROM sealed WHERE is_unseen AND NOT is_link LIMIT 1") === null;
   }
 
-  /** False: it is no record of a manifest. */
-  take(record: string): boolean {
+  /** What is wrong with a record, if anything is. */
+  take(record: string): string | undefined {
     const [, sha256, hashed] = /^([0-9a-f]{64}) [ *]\.\/(.+)$/s.exec(record) ?? [];
-    if (sha256 !== undefined && hashed !== undefined) {
-      this.#put(hashed, { sha256 });
-      return true;
-    }
-    const [, link] = /^link (.+)$/s.exec(record) ?? [];
-    if (link !== undefined) {
-      this.#put(link, { is_link: 1 });
-      return true;
-    }
-    const [, bytes, seconds, fraction = "", path] =
+    const [, bytes, seconds, fraction = "", listed] =
       /^(\d{1,16}) (-?\d{1,12})(?:\.(\d{1,12}))? (.+)$/s.exec(record) ?? [];
-    if (bytes === undefined || seconds === undefined || path === undefined) return false;
-    const mtimeMs = Number(seconds) * 1_000 + Number(fraction.padEnd(3, "0").slice(0, 3));
-    this.#put(path, { bytes: Number(bytes), mtime_ms: mtimeMs });
-    return true;
+    const [, link] = /^link (.+)$/s.exec(record) ?? [];
+    const path = link ?? hashed ?? listed;
+    if (path === undefined || Number(bytes ?? 0) > Number.MAX_SAFE_INTEGER) return `it holds ${quote(shown(record))}`;
+    if (path.split("/").some((name) => ["", ".", ".."].includes(name)))
+      return `it names ${quote(shown(path))}, which is no path below the output directory`;
+    const facts =
+      link !== undefined
+        ? { is_link: 1 }
+        : sha256 !== undefined
+          ? { sha256 }
+          : {
+              bytes: Number(bytes),
+              mtime_ms: Number(seconds) * 1_000 + Number(fraction.padEnd(3, "0").slice(0, 3)),
+            };
+    return this.#put(path, facts) ? undefined : `it names ${quote(shown(path))} twice`;
   }
 
-  /** False: a file is named without its hash, or the other way round. */
-  isWhole(): boolean {
-    const half = "SELECT 1 FROM sealed WHERE (bytes IS NULL) <> (sha256 IS NULL) LIMIT 1";
-    return this.#spool.get(half) === null;
+  /** A file that is named without its hash, or the other way round. */
+  half(): string | undefined {
+    const query = "SELECT path, sha256 FROM sealed WHERE (bytes IS NULL) <> (sha256 IS NULL) LIMIT 1";
+    const row = this.#spool.get<{ path: string; sha256: string | null }>(query);
+    if (row === null) return undefined;
+    return row.sha256 === null
+      ? `it has no hash of ${quote(row.path)}`
+      : `it has a hash of ${quote(row.path)} and not its size`;
   }
 
   [Symbol.dispose](): void {
     this.#spool[Symbol.dispose]();
   }
 
-  /** Of a path, facts and hash come apart. Logs are still written to while the outputs are sealed: none is missed. */
-  #put(latinPath: string, facts: Partial<Columns>): void {
+  /**
+   * Of a path, facts and hash come apart, each of them once, and false is said of the second. Logs are still written to while
+   * the outputs are sealed: none is missed.
+   */
+  #put(latinPath: string, facts: Partial<Columns>): boolean {
     const path = diskPathOf(ofLatin(latinPath));
     const values = { path, is_unseen: roleOfOutput(path) === "output" ? 1 : 0, ...facts };
     const columns = Object.keys(values);
-    const set = Object.keys(facts).map((column) => `${column} = excluded.${column}`);
-    this.#spool.run(
-      `INSERT INTO sealed (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})
-       ON CONFLICT (path) DO UPDATE SET ${set.join(", ")}`,
-      ...Object.values(values),
+    const names = Object.keys(facts);
+    const set = names.map((column) => `${column} = excluded.${column}`);
+    const isFirst = ["NOT is_link", ...names.map((column) => (column === "is_link" ? "FALSE" : `${column} IS NULL`))];
+    return (
+      this.#spool.run(
+        `INSERT INTO sealed (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})
+         ON CONFLICT (path) DO UPDATE SET ${set.join(", ")} WHERE ${isFirst.join(" AND ")}`,
+        ...Object.values(values),
+      ) > 0
     );
   }
 }
 
-/** null: the one that its receipt speaks of is not there (yet), and nobody can tell what has to be. */
+/**
+ * null: the one that its receipt speaks of is not there (yet), and nobody can tell what has to be. Throws a permanent
+ * StorageError where it is there and no script can have made it: what it names will never show.
+ */
 export async function readSeal(
   dir: string,
   outputDir: string,
@@ -126,7 +144,9 @@ export async function readSeal(
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
   return await withDirectory(dir, [controlDirectory], async (control) => {
     await using file = await orNothing(dir, () => openRegular(control, `manifest.${run}`), null);
-    if (file === null || (await file.stat()).size > maxManifestBytes) return null;
+    if (file === null) return null;
+    if ((await file.stat()).size > maxManifestBytes)
+      throw unbelievable(run, `it is longer than ${maxManifestBytes} bytes`);
     const reading = new SealReading();
     using scope = new DisposableStack();
     scope.use(reading.seal);
@@ -136,10 +156,18 @@ export async function readSeal(
       hash.update(chunk);
       reading.push(chunk);
     }
-    if (hash.digest("hex") !== manifestSha256 || !reading.end()) return null;
+    if (hash.digest("hex") !== manifestSha256) return null;
+    const broken = reading.end();
+    if (broken !== undefined) throw unbelievable(run, broken);
     scope.move();
     return reading.seal;
   });
+}
+
+function unbelievable(run: string, why: string): StorageError {
+  const path = `${controlDirectory}/manifest.${run}`;
+  const message = `the list of the outputs, ${path}, is not as the batch script writes it: ${why}; has the job written to ${controlDirectory}?`;
+  return new StorageError(message, { code: "EINVAL", syscall: "read", path, permanent: true });
 }
 
 /** As far as it may go, if it grows meanwhile: it is another then than the one that is looked for. */
@@ -153,34 +181,41 @@ async function* chunksOf(file: FileHandle): AsyncGenerator<Uint8Array, void> {
   }
 }
 
-/** null: a record is none, or a file is named without its hash, or the other way round. */
-export function sealOf(manifest: Uint8Array): Seal | null {
+/** `broken`: what no script lists, such as a path that leads out, one that is named twice, or a file without its hash. */
+export function sealOf(manifest: Uint8Array): Seal | { readonly broken: string } {
   const reading = new SealReading();
   reading.push(manifest);
-  if (reading.end()) return reading.seal;
+  const broken = reading.end();
+  if (broken === undefined) return reading.seal;
   reading.seal[Symbol.dispose]();
-  return null;
+  return { broken };
 }
 
 /** Records end with NUL, wherever chunks do. */
 class SealReading {
   readonly seal = new Seal();
   #rest = "";
-  #isOdd = false;
+  #broken: string | undefined;
 
   push(chunk: Uint8Array): void {
-    if (this.#isOdd) return;
+    if (this.#broken !== undefined) return;
     const records = (this.#rest + latin(chunk)).split("\0");
     this.#rest = records.pop() ?? "";
-    this.#isOdd = this.#rest.length > maxRecordBytes || !records.every((record) => this.#take(record));
+    for (const record of records) this.#take(record);
+    if (this.#rest.length > maxRecordBytes) this.#broken ??= `it holds ${quote(shown(this.#rest))}`;
   }
 
-  /** False: it is no manifest. */
-  end(): boolean {
-    return !this.#isOdd && this.#take(this.#rest) && this.seal.isWhole();
+  /** Why it is no manifest. */
+  end(): string | undefined {
+    this.#take(this.#rest);
+    return this.#broken ?? this.seal.half();
   }
 
-  #take(record: string): boolean {
-    return record === "" || this.seal.take(record);
+  #take(record: string): void {
+    if (record !== "") this.#broken ??= this.seal.take(record);
   }
+}
+
+function shown(latinText: string): string {
+  return ofLatin(latinText).toString();
 }

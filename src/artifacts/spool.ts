@@ -26,8 +26,9 @@ export class Spool implements Disposable {
     this.#database.run("BEGIN");
   }
 
-  run(sql: string, ...values: SQLQueryBindings[]): void {
-    guarded(() => this.#database.query(sql).run(...values));
+  /** How many rows it has changed. */
+  run(sql: string, ...values: SQLQueryBindings[]): number {
+    return guarded(() => this.#database.query(sql).run(...values)).changes;
   }
 
   get<Row>(sql: string, ...values: SQLQueryBindings[]): Row | null {

@@ -197,12 +197,19 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       if (role === "output" && !there) fail("ENOENT", `${outputBase}/${outputDir}`);
       using seal = role === "output" ? sealIn(at(dir), outputDir, manifestSha256) : null;
       const after: string[] = [];
+      const sealsNothing = seal?.namesNoOutput() ?? false;
       const shown = found.filter((file) => {
         const sealed = seal?.get(file.path);
         if (seal === null || sealed === "link") return seal === null;
-        if (sealed === undefined) after.push(`${quote(file.path)} (written after the job's end)`);
-        const isAsSealed = file.bytes === sealed?.bytes && file.mtimeMs === sealed.mtimeMs;
-        if (!isAsSealed || !sees(outputBase, `${outputDir}/${file.path}`)) return false;
+        if (sealed === undefined) {
+          if (!sealsNothing) after.push(`${quote(file.path)} (written after the job's end)`);
+          return sealsNothing;
+        }
+        if (!sees(outputBase, `${outputDir}/${file.path}`)) return false;
+        const { bytes, mtimeMs = 0 } = file;
+        if (mtimeMs > sealed.mtimeMs || (mtimeMs === sealed.mtimeMs && bytes > sealed.bytes))
+          fail("EINVAL", `output ${quote(file.path)} can not be uploaded: it was changed after the job's end`, true);
+        if (bytes !== sealed.bytes || mtimeMs !== sealed.mtimeMs) return false;
         seal.found(file.path);
         return true;
       });
@@ -300,7 +307,10 @@ function foundFile(path: string, file: File, outputDir: string, role: "output" |
 function sealIn({ files }: Directory, outputDir: string, manifestSha256: string | undefined): Seal | null {
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
   const { bytes } = files.get(`${controlDirectory}/manifest.${run}`) ?? { bytes: new Uint8Array() };
-  return hashOf(bytes) === manifestSha256 ? sealOf(bytes) : null;
+  if (hashOf(bytes) !== manifestSha256) return null;
+  const seal = sealOf(bytes);
+  if ("broken" in seal) fail("EINVAL", "the manifest", true);
+  return seal;
 }
 
 /** The stream's bytes; what comes after one more than `bytes` is not waited for. */

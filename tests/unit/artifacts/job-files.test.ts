@@ -202,16 +202,30 @@ describe.each([
     const place = { dir: w.dir, outputDir: "output", manifestSha256: sha256(manifest) };
     const again = await w.files.list(place, "output");
     expect({ ...again, rows: [...again.rows] }).toEqual({ rows, leftOut: { count: 0, names: [] } });
-    w.files.put(w.dir, "output/changed", "another");
     w.files.put(w.dir, "output/later", "a");
     const later = await w.files.list(place, "output");
-    expect([...later.rows]).toEqual(rows.slice(0, 1));
+    expect([...later.rows]).toEqual(rows);
     expect(later.leftOut).toEqual({ count: 1, names: [`"later" (written after the job's end)`] });
-    expect(later.unseen).toEqual({ count: 1, names: ['"changed"'] });
     expect((await w.files.list(place, "log")).unseen).toBeUndefined();
     // The one that its receipt speaks of may come into sight later.
     const other = await w.files.list({ ...place, manifestSha256: sha256("") }, "output");
     expect(other.unseen?.count).toBe(1);
+    w.files.put(w.dir, "output/changed", "another");
+    expect(await faultOf(w.files.list(place, "output"))).toMatchObject({
+      ...{ name: "StorageError", permanent: true },
+      message: expect.stringContaining(`output "changed" can not be uploaded: it was changed after the job's end`),
+    });
+  });
+
+  test("a seal that names no output is not believed where outputs are there", async () => {
+    using w = world();
+    await w.files.create(w.dir, ownerOf());
+    for (const path of ["output/result", "output/sub/result"]) w.files.put(w.dir, path, "a");
+    w.files.put(w.dir, ".emx2/manifest.a1.0", "");
+    const place = { dir: w.dir, outputDir: "output" };
+    const { rows, leftOut } = await w.files.list({ ...place, manifestSha256: sha256("") }, "output");
+    expect([...rows]).toEqual([...(await w.files.list(place, "output")).rows]);
+    expect([rows.total, leftOut.count]).toEqual([2, 0]);
   });
 
   test("a missing output directory is no empty one for outputs; the run's own logs are listed all the same", async () => {

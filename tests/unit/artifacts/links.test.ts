@@ -151,6 +151,7 @@ describe("links", () => {
     ]);
     expect(unseen).toBeUndefined();
     writeFileSync(join(w.output, "big"), "half");
+    utimesSync(join(w.output, "big"), 1_600_000_000, 1_600_000_000);
     expect((await w.files.list(place, "output")).unseen).toEqual({ count: 2, names: ['"big"', '"link"'] });
     rmSync(join(w.output, "big"));
     expect((await w.files.list(place, "output")).unseen).toEqual({ count: 1, names: ['"big"'] });

@@ -1,6 +1,6 @@
 /** Outputs that can not be taken as they are now: how long they are waited for, and that the job fails then. */
 import { expect, test } from "bun:test";
-import { appendFileSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sealFiles } from "../../../src/daemon/artifact-effects.ts";
 import type { EffectContext } from "../../../src/daemon/effect-context.ts";
@@ -50,6 +50,25 @@ test("what was sealed and can not be seen is waited for some minutes, then the j
     is: "refused",
     cause: expect.stringContaining('"gone"'),
   });
+});
+
+test.each([
+  ["longer, written to later", "longer", 1_700_000_001, "changed"],
+  ["shorter, written to later", "", 1_700_000_001, "changed"],
+  ["longer, at the very time", "longer", 1_700_000_000, "changed"],
+  ["shorter, at the very time", "", 1_700_000_000, "late"],
+  ["older", "short", 1_699_999_999, "late"],
+  ["older and longer: the job has cut it short", "longer", 1_699_999_999, "late"],
+])("a sealed output that is %s: only what may be an older state of it is waited for", async (_, now, mtime, is) => {
+  using w = await finished();
+  const path = join(w.dir, "output/result");
+  const manifest = `5 1700000000.0 result\0${sha256("a")}  ./result\0`;
+  writeFileSync(join(w.dir, ".emx2/manifest.a1.0"), manifest);
+  writeFileSync(path, now);
+  utimesSync(path, mtime, mtime);
+  const found = await sealed(w, 0, sha256(manifest)).catch((error) => error);
+  if (is === "late") expect(found).toMatchObject({ is: "retry", cause: expect.stringContaining('"result"') });
+  else expect(found).toMatchObject({ permanent: true, message: expect.stringContaining('"result"') });
 });
 
 test("what somebody goes on writing to is waited for half an hour, then the job fails and names it", async () => {

@@ -7,6 +7,9 @@ import { controlFiles } from "../../../src/job/script.ts";
 
 export const shells = [["dash"], ["bash"], ["busybox", "sh"]].filter(([program = ""]) => Bun.which(program) !== null);
 
+/** busybox may be built to run what it has itself, whatever PATH says; its find does not tell what a seal takes. */
+export const shellsByPath = shells.filter((shell) => Bun.spawnSync([...shell, "-c", "find --version"]).success);
+
 export const hostProfile: Profile = {
   ...{ key: "p", processor: "p", profile: "", workload: { kind: "host", entrypoint: "sh" } },
   ...{ ...profileDefaults, allowedEnvironment: ["*"] },
