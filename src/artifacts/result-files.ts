@@ -150,8 +150,13 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
   for await (const walked of walk(output, `${outputBase}/${outputDir}`, { plainNames: search.plainNames ?? false })) {
     search.progress.step();
     if (walked.is === "link") {
+      mustBeNoFile(search, walked.diskPath, "symbolic link");
       if (search.seal?.get(walked.diskPath) === "link") search.seal.found(walked.diskPath);
-    } else if (walked.is === "left out") noteOutput(search, search.leftOut, walked.path, walked.why);
+      continue;
+    }
+    if (walked.is === "left out") mustBeNoFile(search, walked.path, walked.why);
+    if (walked.is === "empty directory") mustBeNoFile(search, walked.path, "directory");
+    if (walked.is === "left out") noteOutput(search, search.leftOut, walked.path, walked.why);
     else if (walked.is === "empty directory")
       noteOutput(search, search.emptyDirectories, walked.path, "empty directory");
     else if (walked.is === "trouble") {
@@ -161,6 +166,12 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
       await collect(search, directory, name, { ...as, directory: outputDir });
     }
   }
+}
+
+/** Nothing late: a file that has become something else will not be one again. */
+function mustBeNoFile(search: Search, path: string, what: string): void {
+  if (typeof search.seal?.get(path) === "object")
+    refuse(search, path, `it was a file at the job's end, and is now another thing (${what})`);
 }
 
 /** What is no file belongs to the outputs. */
@@ -202,7 +213,7 @@ async function collect(search: Search, directory: FileHandle, name: Name, as: As
     if (search.role === "log") return await collectLog(search, file, placed);
     const sealed = search.seal?.get(as.diskPath);
     if (search.seal && sealed === undefined && !search.sealsNothing)
-      return note(search.leftOut, as.path, "written after the job's end");
+      return note(search.leftOut, as.path, "not sealed at the job's end");
     const changed = typeof sealed === "object" ? await changeSince(file, sealed) : undefined;
     if (changed !== undefined) return refuse(search, as.path, changed);
     const content = await contentOf(file, sealed, as.path, search.progress);

@@ -35,7 +35,7 @@ export class ResultRows implements Disposable {
   /** All have been added. */
   named(): ListedRows {
     for (const name of this.#ours.keys()) this.#rows.takeOut(name, (file) => this.#move(file as FoundFile));
-    // Both loops end: each turn begins with what fewer of the files begin with.
+    // Both loops end: each turn begins with what fewer of the files begin with, and no log is a file called `output`.
     for (const file of this.#inTurn()) if (!this.#collides(file)) this.#takeFree(file, file.path, "%25");
     for (const file of this.#inTurn()) if (this.#collides(file)) this.#takeFree(file, `output/${file.path}`, "output/");
     for (const file of this.#ours.values()) this.#take(file, file.path);

@@ -143,8 +143,9 @@ export async function readSeal(
 ): Promise<Seal | null> {
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
   return await withDirectory(dir, [controlDirectory], async (control) => {
-    await using file = await orNothing(dir, () => openRegular(control, `manifest.${run}`), null);
-    if (file === null) return null;
+    await using file = await orNothing(dir, () => openRegular(control, `manifest.${run}`), undefined);
+    if (file === undefined) return null;
+    if (file === null) throw unbelievable(run, "it is no regular file");
     if ((await file.stat()).size > maxManifestBytes)
       throw unbelievable(run, `it is longer than ${maxManifestBytes} bytes`);
     const reading = new SealReading();

@@ -98,7 +98,7 @@ function workerKeys(places: Places) {
     ),
     upload_retry: v.optional(
       is.durationOrNever(
-        "How long EMX2 may fail to take an output before the job fails, its outputs staying; a log is done without after an hour.",
+        "How long EMX2 may fail to take an output, or to give an input, before the job fails, its outputs staying; a log is done without after an hour.",
       ),
       "72h",
     ),

@@ -91,7 +91,7 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
         return ending;
       } catch (error) {
         context.reach.failed(error, "job");
-        return { result: givenUp(context, job, effect, resultOf(error, row.inDoubt !== "repeat")) };
+        return { result: givenUp(context, job, effect, resultOf(error, row.inDoubt !== "repeat"), error) };
       }
     },
   };

@@ -202,7 +202,7 @@ export function createMemoryFiles(view: View): SimulatedFiles {
         const sealed = seal?.get(file.path);
         if (seal === null || sealed === "link") return seal === null;
         if (sealed === undefined) {
-          if (!sealsNothing) after.push(`${quote(file.path)} (written after the job's end)`);
+          if (!sealsNothing) after.push(`${quote(file.path)} (not sealed at the job's end)`);
           return sealsNothing;
         }
         if (!sees(outputBase, `${outputDir}/${file.path}`)) return false;

@@ -205,7 +205,7 @@ describe.each([
     w.files.put(w.dir, "output/later", "a");
     const later = await w.files.list(place, "output");
     expect([...later.rows]).toEqual(rows);
-    expect(later.leftOut).toEqual({ count: 1, names: [`"later" (written after the job's end)`] });
+    expect(later.leftOut).toEqual({ count: 1, names: [`"later" (not sealed at the job's end)`] });
     expect((await w.files.list(place, "log")).unseen).toBeUndefined();
     // The one that its receipt speaks of may come into sight later.
     const other = await w.files.list({ ...place, manifestSha256: sha256("") }, "output");

@@ -1,6 +1,6 @@
 /** Outputs that can not be taken as they are now: how long they are waited for, and that the job fails then. */
 import { expect, test } from "bun:test";
-import { appendFileSync, mkdirSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sealFiles } from "../../../src/daemon/artifact-effects.ts";
 import type { EffectContext } from "../../../src/daemon/effect-context.ts";
@@ -69,6 +69,24 @@ test.each([
   const found = await sealed(w, 0, sha256(manifest)).catch((error) => error);
   if (is === "late") expect(found).toMatchObject({ is: "retry", cause: expect.stringContaining('"result"') });
   else expect(found).toMatchObject({ permanent: true, message: expect.stringContaining('"result"') });
+});
+
+test.each([
+  ["a link", (path: string) => symlinkSync("b", path)],
+  ["a directory", (path: string) => mkdirSync(path)],
+  ["a FIFO", (path: string) => void Bun.spawnSync(["mkfifo", path])],
+])("what was sealed as a file and is %s now is not waited for", async (_what, put) => {
+  using w = await finished();
+  put(join(w.dir, "output/a"));
+  const manifest = `1 5.5 a\0${sha256("a")}  ./a\0`;
+  writeFileSync(join(w.dir, ".emx2/manifest.a1.0"), manifest);
+  await expect(sealed(w, 0, sha256(manifest))).rejects.toMatchObject({ name: "StorageError", permanent: true });
+});
+
+test("a manifest that is no file is not waited for", async () => {
+  using w = await finished();
+  mkdirSync(join(w.dir, ".emx2/manifest.a1.0"));
+  await expect(sealed(w, 0, sha256("a"))).rejects.toMatchObject({ name: "StorageError", permanent: true });
 });
 
 test("what somebody goes on writing to is waited for half an hour, then the job fails and names it", async () => {

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../../src/clock.ts";
 import { givenUp } from "../../../src/daemon/upload-retry.ts";
+import { ApiError } from "../../../src/errors.ts";
 import type { Effect } from "../../../src/job/effect.ts";
 import type { Wait } from "../../../src/job/job.ts";
 import { play, ref, toTracked } from "../job/story.ts";
@@ -38,6 +39,20 @@ test.each([
   const put = { kind: "PutFiles", role: "log", from: 0 } as const;
   expect(after(wait, 72 * hourMs, put).is).toBe(is);
   expect(after(wait, null, put).is).toBe(is);
+});
+
+test("an input that EMX2 fails to give is given up as an output is, and not one that waits for storage here", () => {
+  const waits = { inputs: failing(73, 50) };
+  const stage = (error?: Error) =>
+    givenUp(
+      { clock: systemClock, uploadRetryMs: 72 * hourMs },
+      { ...play(toTracked), waits },
+      { kind: "StageFiles", from: 0 },
+      fault,
+      error,
+    ).is;
+  const answer = new ApiError("EMX2's list ended early", { status: 200, method: "GET", path: "/files" });
+  expect([stage(answer), stage(), stage(new Error("disk full"))]).toEqual(["refused", "retry", "retry"]);
 });
 
 test("it is said how often and for how long it was tried", () => {
