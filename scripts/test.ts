@@ -21,7 +21,15 @@ const inFull = { EMX2_TEST_LARGE_BYTES: String(4 * 1024 ** 3), EMX2_TEST_LARGE_F
 const failure: Result = { passed: 0, failed: 1, skipped: [] };
 const reports = mkdtempSync(join(tmpdir(), "emx2-hpc-test-"));
 
-const steps = {
+/** In this order; of what stands side by side, faults mostly wait, for minutes, and leave room. */
+const course = [
+  [["format", "lint", "types", "unit", "contract", "build"]],
+  [["integration"], ["fault", "simulation"]],
+  [["smoke", "slurm", "large"]],
+] as const;
+type Step = (typeof course)[number][number][number];
+
+const steps: Readonly<Record<Step, () => Promise<Result>>> = {
   format: () => check("biome", "check", "--linter-enabled=false"),
   lint: () => check("biome", "lint", "--error-on-warnings"),
   types: () => check("tsc", "-p", "."),
@@ -35,15 +43,7 @@ const steps = {
   smoke: () => runRing({ directory: "tests/smoke" }, reports),
   slurm,
   large: () => runRing({ directory: "tests/integration/large.test.ts", env: inFull }, reports),
-} satisfies Readonly<Record<string, () => Promise<Result>>>;
-type Step = keyof typeof steps;
-
-/** In this order; of what stands side by side, faults mostly wait, for minutes, and leave room. */
-const course: readonly (readonly (readonly Step[])[])[] = [
-  [["format", "lint", "types", "unit", "contract", "build"]],
-  [["integration"], ["fault", "simulation"]],
-  [["smoke", "slurm", "large"]],
-];
+};
 const everyDay = course.flat(2).filter((name) => name !== "large");
 /** These run the compiled executable. */
 const needBuild = ["integration", "fault", "smoke", "slurm", "large"];

@@ -91,7 +91,10 @@ export function createJobDirectory({ clock, state, log, knownHashes: known }: Jo
             : whileThere(outputBase, outputDir, find);
         return unlessSpoilt(dir, found);
       }),
-    keepLogs: (place, rows, base) => long("keep logs in", base, (progress) => keepLogs(place, rows, base, progress)),
+    keepLogs: (place, rows, base, signal) =>
+      long("keep logs in", base, (progress) =>
+        keepLogs(place, rows, base, signal ? abortable(progress, signal) : progress),
+      ),
     read: (place, row) =>
       readHeldStill(row, {
         open: () => whileThere(rootOf(place, row), ".", () => openRow(rootOf(place, row), row)),

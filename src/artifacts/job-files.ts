@@ -73,7 +73,7 @@ export interface JobFiles {
    */
   list(place: OutputPlace, role: "output" | "log", how?: Listing): Promise<Listed>;
   /** Puts these logs below `<base>/logs`, each at its `path`, to stay there. */
-  keepLogs(place: Place, rows: Iterable<FileRow>, base: string): Promise<void>;
+  keepLogs(place: Place, rows: Iterable<FileRow>, base: string, signal?: AbortSignal): Promise<void>;
   /** The bytes of an output or log. Throws IntegrityError once the file is not the one that the row describes. */
   read(place: Place, row: FileRow): ReadableStream<Uint8Array>;
   /** What the run's workload last said of itself in its output directory; null: nothing. */

@@ -152,11 +152,7 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
     if (walked.is === "link") {
       mustBeNoFile(search, walked.diskPath, "symbolic link");
       if (search.seal?.get(walked.diskPath) === "link") search.seal.found(walked.diskPath);
-      continue;
-    }
-    if (walked.is === "left out") mustBeNoFile(search, walked.path, walked.why);
-    if (walked.is === "empty directory") mustBeNoFile(search, walked.path, "directory");
-    if (walked.is === "left out") noteOutput(search, search.leftOut, walked.path, walked.why);
+    } else if (walked.is === "left out") noteOutput(search, search.leftOut, walked.path, walked.why);
     else if (walked.is === "empty directory")
       noteOutput(search, search.emptyDirectories, walked.path, "empty directory");
     else if (walked.is === "trouble") {
@@ -175,8 +171,9 @@ function mustBeNoFile(search: Search, path: string, what: string): void {
 }
 
 /** What is no file belongs to the outputs. */
-function noteOutput({ role }: Asked, names: Names, path: string, why: string): void {
-  if (role === "output") note(names, path, why);
+function noteOutput(search: Search, names: Names, path: string, why: string): void {
+  mustBeNoFile(search, path, why);
+  if (search.role === "output") note(names, path, why);
 }
 
 function note(names: Names, path: string, why?: string): void {
@@ -258,7 +255,9 @@ async function isAsSealed(file: FileHandle, { bytes, mtimeMs }: SealedFile): Pro
 async function changeSince(file: FileHandle, sealed: SealedFile): Promise<string | undefined> {
   const { size, mtimeMs } = await factsOf(file);
   if (mtimeMs < sealed.mtimeMs || (mtimeMs === sealed.mtimeMs && size <= sealed.bytes)) return undefined;
-  return `it was changed after the job's end: ${sealed.bytes} bytes then, ${size} now; does a process of the job go on?`;
+  const then = `${sealed.bytes} bytes of ${new Date(sealed.mtimeMs).toISOString()}`;
+  const now = `${size} bytes of ${new Date(mtimeMs).toISOString()}`;
+  return `it was changed after the job's end: ${then}, now ${now}; does a process of the job go on?`;
 }
 
 function refuse(search: Pick<Search, "role" | "warn" | "leftOut">, path: string, why: string): void {

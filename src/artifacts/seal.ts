@@ -14,7 +14,7 @@ import { quote } from "./path.ts";
 import { Spool } from "./spool.ts";
 
 /** More than the files of a walk take, unless their names are very long. */
-const maxManifestBytes = 256 * 1024 * 1024;
+const maxManifestBytes = 512 * 1024 * 1024;
 /** More than any path that EMX2 could take. */
 const maxRecordBytes = 1024 * 1024;
 const chunkBytes = 256 * 1024;
@@ -142,12 +142,11 @@ export async function readSeal(
   step: () => void = () => undefined,
 ): Promise<Seal | null> {
   const run = outputDir === "output" ? "a1.0" : outputDir.replace(/^output\./, "");
-  return await withDirectory(dir, [controlDirectory], async (control) => {
+  const readIn = async (control: FileHandle) => {
     await using file = await orNothing(dir, () => openRegular(control, `manifest.${run}`), undefined);
     if (file === undefined) return null;
     if (file === null) throw unbelievable(run, "it is no regular file");
-    if ((await file.stat()).size > maxManifestBytes)
-      throw unbelievable(run, `it is longer than ${maxManifestBytes} bytes`);
+    if ((await file.stat()).size > maxManifestBytes) throw tooLong(run);
     const reading = new SealReading();
     using scope = new DisposableStack();
     scope.use(reading.seal);
@@ -162,7 +161,14 @@ export async function readSeal(
     if (broken !== undefined) throw unbelievable(run, broken);
     scope.move();
     return reading.seal;
-  });
+  };
+  return await orNothing(dir, () => withDirectory(dir, [controlDirectory], readIn), null);
+}
+
+function tooLong(run: string): StorageError {
+  const path = `${controlDirectory}/manifest.${run}`;
+  const message = `the list of the outputs, ${path}, is longer than ${maxManifestBytes} bytes: pack files that are so many into fewer (tar, zip)`;
+  return new StorageError(message, { code: "EFBIG", syscall: "read", path, permanent: true });
 }
 
 function unbelievable(run: string, why: string): StorageError {

@@ -16,14 +16,7 @@ export class Spool implements Disposable {
   readonly #database: Database;
 
   constructor(tables: string) {
-    // No name: a temporary file. Bun takes an empty name for `:memory:`, but not an empty URI.
-    this.#database = new Database("file:", SQLITE_OPEN_CREATE | SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI);
-    this.#database.run("PRAGMA journal_mode = OFF");
-    this.#database.run("PRAGMA synchronous = OFF");
-    this.#database.run(`PRAGMA cache_size = ${-cacheKiB}`);
-    guarded(() => this.#database.run(tables));
-    // Never committed: each row by itself would take twice the time.
-    this.#database.run("BEGIN");
+    this.#database = guarded(() => open(tables));
   }
 
   /** How many rows it has changed. */
@@ -48,6 +41,20 @@ export class Spool implements Disposable {
 
   [Symbol.dispose](): void {
     this.#database.close(true);
+  }
+}
+
+function open(tables: string): Database {
+  // No name: a temporary file. Bun takes an empty name for `:memory:`, but not an empty URI.
+  const database = new Database("file:", SQLITE_OPEN_CREATE | SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI);
+  try {
+    // Never committed: each row by itself would take twice the time.
+    const settings = ["journal_mode = OFF", "synchronous = OFF", `cache_size = ${-cacheKiB}`];
+    for (const sql of [...settings.map((setting) => `PRAGMA ${setting}`), tables, "BEGIN"]) database.run(sql);
+    return database;
+  } catch (error) {
+    database.close(true);
+    throw error;
   }
 }
 

@@ -120,7 +120,7 @@ export async function sealFiles(
     if (failures < growingTries) return { result: { is: "retry", cause } };
     log.warn("logs are taken as far as they are written: somebody goes on writing", { jobId: job.id, cause });
   }
-  if (logs !== undefined && rows.total > 0) await files.keepLogs(placeOf(job), rows, dirname(logs));
+  if (logs !== undefined && rows.total > 0) await files.keepLogs(placeOf(job), rows, dirname(logs), signal);
   const value = {
     ...{ total: rows.total, bytes: rows.bytes, sha256: rows.sha256 },
     ...(leftOut.count > 0 ? { leftOut: { ...leftOut, names: leftOut.names.map(escapeText) } } : {}),

@@ -4,8 +4,9 @@
  * keeps one effect per job and lane, writes intents down before they start, and turns every end into an event.
  */
 import type { Clock } from "../clock.ts";
+import { StorageError } from "../errors.ts";
 import { type Decision, decide, type Held, isKeptForEver, type Policy } from "../job/decide.ts";
-import { type Effect, type JobEvent, laneOf, type Result } from "../job/effect.ts";
+import { type Effect, type JobEvent, laneOf } from "../job/effect.ts";
 import { fold } from "../job/fold.ts";
 import type { Job, Lane } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
@@ -47,7 +48,7 @@ export class Engine {
   #stopped = false;
   /** The journal may be gone: what still ends is left in doubt. */
   #closed = false;
-  #idleWaiters: (() => void)[] = [];
+  readonly #idleWaiters: (() => void)[] = [];
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -266,17 +267,17 @@ export class Engine {
     const at = this.#parts.clock.wall();
     const failures = job.waits[laneOf(effect)]?.failures ?? 0;
     const delayMs = this.#parts.perform.delayMs(effect, ending.result, failures);
-    const event = {
-      kind: "Ended",
-      at,
-      effect,
-      result: ending.result,
-      ...(delayMs === undefined ? {} : { retryAt: at + delayMs }),
-    } as JobEvent;
-    this.#apply(jobId, event, this.#parts.perform.durability(effect, ending.result), {
-      ...(effectId === undefined ? {} : { end: { effectId, result: ending.result as Result } }),
-      ...(ending.files ? { files: ending.files } : {}),
-    });
+    const { result, files } = ending;
+    const again = delayMs === undefined ? {} : { retryAt: at + delayMs };
+    const event = { kind: "Ended", at, effect, result, ...again } as JobEvent;
+    const more = { ...(effectId === undefined ? {} : { end: { effectId, result } }), ...(files ? { files } : {}) };
+    try {
+      this.#apply(jobId, event, this.#parts.perform.durability(effect, result), more);
+    } catch (error) {
+      // What it has listed is out of reach by now: nothing is recorded, and it is listed anew.
+      if (!(error instanceof StorageError)) throw error;
+      this.#conclude(jobId, effectId, { effect, ending: { result: { is: "retry", cause: error.message } } });
+    }
   }
 
   /** A job that never was ours leaves at once; every other when its directory is gone, or is to stay for ever. */
@@ -293,8 +294,6 @@ export class Engine {
   }
 
   #wakeIdle(): void {
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+    for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 }

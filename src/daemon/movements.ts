@@ -20,15 +20,17 @@ export interface Moving {
 }
 
 export class Movements {
-  readonly #now = new Map<JobId, () => Movement>();
+  readonly #now = new Map<JobId, Map<Movement["lane"], () => Movement>>();
 
-  /** A group of files begins to move; a job has one at a time. */
+  /** A group of files begins to move; a lane has one at a time. */
   begin(job: Job, lane: Movement["lane"]): Moving {
     const state = job[lane];
     const { next = 0, total = 0, bytes = 0, movedBytes = 0 } = "next" in state ? state : {};
     const passed = new Map<number, number>();
     let arrived = 0;
-    this.#now.set(job.id, () => ({
+    const lanes = this.#now.get(job.id) ?? new Map<Movement["lane"], () => Movement>();
+    this.#now.set(job.id, lanes);
+    lanes.set(lane, () => ({
       lane,
       files: next + arrived,
       ofFiles: total,
@@ -41,12 +43,21 @@ export class Movements {
         passed.set(row.index, row.bytes);
         arrived += 1;
       },
-      end: () => this.#now.delete(job.id),
+      end: () => {
+        lanes.delete(lane);
+        if (lanes.size === 0) this.#now.delete(job.id);
+      },
     };
   }
 
+  /** Of each job one: its outputs rather than logs that EMX2 fails to take. */
   now(): ReadonlyMap<JobId, Movement> {
-    return new Map([...this.#now].map(([jobId, count]) => [jobId, count()]));
+    const movements = new Map<JobId, Movement>();
+    for (const [jobId, lanes] of this.#now) {
+      const count = lanes.get("outputs") ?? lanes.values().next().value;
+      if (count) movements.set(jobId, count());
+    }
+    return movements;
   }
 }
 

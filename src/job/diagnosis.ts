@@ -36,6 +36,7 @@ const ownOutputs = [
   /^output ".*" can not be uploaded: /s,
   /goes on being written to long after the job's end$/,
   /^the list of the outputs, /,
+  / changed while it was (read|sent)\b/,
   /\/output[^/]* was removed$/,
 ];
 /** Keys of the configuration that stand in the way of what a job asks for. */

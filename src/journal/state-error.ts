@@ -3,7 +3,7 @@
  */
 import { accessSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { errnoOf, meaningOf, StateError } from "../errors.ts";
+import { errnoOf, meaningOf, StateError, StorageError } from "../errors.ts";
 
 type Reason = StateError["state"]["reason"];
 
@@ -38,6 +38,8 @@ const usualRemedy = "check that its file system is there and that this user may 
 
 /** The StateError for what was thrown by SQLite or the file system; anything else comes back as it is. */
 export function stateError(error: unknown, path: string): unknown {
+  // A StorageError tells of another place already.
+  if (error instanceof StorageError) return error;
   if (!(error instanceof Error) || !("code" in error) || typeof error.code === "undefined") return error;
   const code = String(error.code);
   const reason = reasonOf.find(([pattern]) => pattern.test(code))?.[1];

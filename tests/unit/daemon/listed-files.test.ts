@@ -4,6 +4,7 @@ import { systemClock } from "../../../src/clock.ts";
 import type { Ending } from "../../../src/daemon/effects.ts";
 import { Engine } from "../../../src/daemon/engine.ts";
 import { Pool, type PoolName, poolNames } from "../../../src/daemon/pools.ts";
+import { StorageError } from "../../../src/errors.ts";
 import type { FileRow } from "../../../src/job/effect.ts";
 import { openJournal } from "../../../src/journal/journal.ts";
 import { createLog } from "../../../src/log.ts";
@@ -45,7 +46,7 @@ function listing(files: Ending["files"]) {
       poolOf: () => "control",
       needsIntent: () => false,
       durability: () => "lossy",
-      delayMs: () => undefined,
+      delayMs: (_effect, result) => (result.is === "ok" ? undefined : 60_000),
       run: (_job, { kind }) => (kind === "ListInputs" ? ending.promise : new Promise(() => undefined)),
     },
     onFault: (error) => faults.push(error),
@@ -83,5 +84,23 @@ test("where they can not be written down they are let go of as well, and the dae
   await end();
   expect(seen.at(-1)).toBe("let go");
   expect(faults).toHaveLength(1);
+  await engine.stop(0);
+});
+
+test("where they can not be read again the job waits, and nothing of them is written down", async () => {
+  const { seen, files } = listed();
+  const full = new StorageError("kept in /tmp: full", { code: "ENOSPC", syscall: "list", path: "/tmp" });
+  const broken: NonNullable<Ending["files"]> = {
+    *[Symbol.iterator]() {
+      yield* files;
+      throw full;
+    },
+    [Symbol.dispose]: () => files[Symbol.dispose](),
+  };
+  const { journal, engine, end, faults, job } = listing(broken);
+  await end();
+  expect([seen, faults]).toEqual([["read", "let go"], []]);
+  expect(journal.files(job.id, "input", 0, 9)).toEqual([]);
+  expect(journal.load().jobs[0]?.waits.inputs).toMatchObject({ failures: 1, cause: full.message });
   await engine.stop(0);
 });

@@ -51,6 +51,17 @@ test("files and bytes are counted on from what had arrived before, and an attemp
   expect(movements.now().size).toBe(0);
 });
 
+test("outputs are seen moving whatever becomes of logs beside them", () => {
+  const { movements } = watched();
+  const outputs = movements.begin(putting, "outputs");
+  const logs = movements.begin(putting, "logs");
+  expect(movements.now().get(putting.id)?.lane).toBe("outputs");
+  logs.end();
+  expect(movements.now().get(putting.id)?.lane).toBe("outputs");
+  outputs.end();
+  expect(movements.now().size).toBe(0);
+});
+
 test("what has long arrived by the next look is not told of; what goes on is, EMX2 once a minute", async () => {
   const { movements, lines, told, look, loop, news } = watched();
   const moving = movements.begin(putting, "outputs");
