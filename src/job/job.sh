@@ -39,7 +39,8 @@ emx2_base=$emx2_dir
 [ ! -e output-base ] || emx2_base=$(cat output-base)
 # Made by the daemon: where it is missing its file system is, and what a job left there would be on this node alone.
 [ -d "$emx2_base" ] || { echo "job.sh: there is no $emx2_base on $node: is its file system mounted?" >&2; exit 94; }
-if [ "$run" = a1.0 ]; then emx2_output=output emx2_work=work; else emx2_output=output.$run emx2_work=work.$run; fi
+emx2_output=output emx2_work=work emx2_scratch=scratch
+[ "$run" = a1.0 ] || emx2_output=output.$run emx2_work=work.$run emx2_scratch=scratch.$run
 
 now() { date +%s; }
 
@@ -64,14 +65,15 @@ take() {
 take "lease.$attempt" "$job"
 take "lease.$run" "$job.$restart.$node.$$"
 
-mkdir -p "$emx2_base/$emx2_output" "$emx2_dir/$emx2_work" && cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
+mkdir -p "$emx2_base/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" || exit 94
+cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
 emx2_there=$(cd -P "$emx2_base" && pwd -P) || exit 94
 start=$(now)
 put "start.$run" "\"pid\":$$,\"start\":$start" || exit 94
 
 # The first signal is the cause, and is written down at once, for SIGKILL comes KillWait seconds after TERM. It is passed on
 # to the process group, since with proctrack/cgroup Slurm sends TERM to this shell alone.
-signal='' signal_at=0
+signal='' signal_at=0 status=.status.$run.$job.$$
 on_signal() {
   deaf
   if [ -z "$signal" ]; then
@@ -81,8 +83,13 @@ on_signal() {
   case $1 in USR1) ;; INT | HUP) kill -s "$1" 0 ;; *) kill -s TERM 0 ;; esac
   listen
 }
+# The warning before the time limit (sbatch's --signal=B:USR2) ends nothing. It is for the workload's first process alone, as
+# it would be for this one, since most of what a program starts dies of it.
+on_warning() {
+  [ -e "$status" ] || { read -r first <"$status.pid" && kill -s USR2 "$first"; } 2>/dev/null
+}
 deaf() { trap '' TERM INT HUP USR1 USR2 XCPU; }
-listen() { for s in TERM INT HUP USR1 USR2 XCPU; do trap "on_signal $s" "$s"; done; }
+listen() { for s in TERM INT HUP USR1 XCPU; do trap "on_signal $s" "$s"; done; trap on_warning USR2; }
 
 # The highest count of processes killed for memory, from this step's control group up to the job's; null outside of one.
 # Slurm calls a job OUT_OF_MEMORY even where its workload went on and exited 0.
@@ -106,7 +113,6 @@ oom_kills() {
 
 # A wrapper waits for the workload in the foreground and writes its status down: `wait` that traps interrupt loses it (bash
 # 5.2 said -1, 146 and 0 for 7). `trap :` and not '', so that the workload starts with default actions.
-status=.status.$run.$job.$$
 workload() {
   trap : TERM INT HUP USR1 USR2 XCPU
   (
@@ -114,10 +120,16 @@ workload() {
     . "$emx2_dir/.emx2/prelude.sh"
     cd "$emx2_dir/$emx2_work" || exit 94
     . "$emx2_dir/.emx2/environment.sh"
+    sh -c 'echo "$PPID"' >"$emx2_dir/.emx2/$status.pid"
     . "$emx2_dir/.emx2/command.sh"
   ) </dev/null
   code=$?
   deaf
+  # `apptainer run` says this of an image without a runscript, and exits 0.
+  if [ "$code" = 0 ] && tail -n 2 container-stdout.log | grep -q '^There is no runscript defined for this container'; then
+    echo 'job.sh: the image has no runscript: name its program in the profile (container_entrypoint)' >>container-stderr.log
+    code=255
+  fi 2>/dev/null
   echo "$code" >"$status.part" && mv -f "$status.part" "$status"
 }
 
@@ -133,7 +145,7 @@ end=$(now)
 # TERM may end the workload before it reaches this shell (seen once in twelve): give it time to arrive.
 [ -n "$signal" ] || [ "$code" = 0 ] || sleep 1
 deaf
-rm -f "$status" "$status.part"
+rm -f "$status" "$status.part" "$status.pid"
 [ -n "$signal" ] && named="\"$signal\"" || named=null
 put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills)" ||
   exit 94

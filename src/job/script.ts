@@ -1,12 +1,13 @@
 /**
  * What lies in `.emx2/` for a run. `job.sh` is the same for every job; the rest is text that it reads in the shell, in
- * this order: the operator's prelude, `environment.sh` (exports the variables), `command.sh` (adds the program and its
- * arguments, and runs it). A submitter's values are only ever single-quoted words. Anybody on the node can read a
+ * this order: the operator's prelude, `environment.sh` (for an image it first reads `container.sh`; exports the variables),
+ * `command.sh` (adds the program and its arguments, and runs it). A submitter's values are only ever single-quoted words. Anybody on the node can read a
  * program's arguments, so that variables do not pass through env(1), but for those few that a shell keeps for itself
  * (`RANDOM`, `LC_ALL`) and would change, or stop at.
- * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_work` (this run's directory in it), and `$emx2_output`, its
- * output directory in `$emx2_base`.
+ * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_work` and `$emx2_scratch` (this run's directories in it), and
+ * `$emx2_output`, its output directory in `$emx2_base`; `container.sh` what is known of Apptainer on the node alone.
  */
+import containerScript from "./container.sh" with { type: "text" };
 import jobScript from "./job.sh" with { type: "text" };
 import type { ApptainerSettings, Bind, ImageWorkload, Profile } from "./profile.ts";
 import { type CommandRule, type EnvironmentEntry, parseWorkload, type Workload } from "./workload.ts";
@@ -51,11 +52,19 @@ export function controlFiles(input: ScriptInput): Script {
   const { parametersText, profile, outputBase } = input;
   const parsed = parseWorkload(parametersText, profile.allowedEnvironment, commandRule(profile));
   if (parsed.is === "refused") return parsed;
+  const inImage = profile.workload.kind === "image";
+  const lost = parsed.workload.environment.find(({ name }) => inImage && apptainersOwn.test(name));
+  if (lost !== undefined)
+    return {
+      is: "refused",
+      cause: `parameters.environment.${lost.name} does not reach an image: Apptainer uses the name`,
+    };
   return {
     is: "written",
     parametersHash: parsed.parametersHash,
     files: [
       { name: "job.sh", content: jobScript, executable: true },
+      ...(inImage ? [{ name: containerScriptName, content: containerScript }] : []),
       { name: "prelude.sh", content: lines(["# Lines of the operator's.", ...profile.prelude]) },
       { name: "environment.sh", content: environmentFile(input, parsed.workload) },
       { name: "command.sh", content: commandFile(input, parsed.workload) },
@@ -65,6 +74,13 @@ export function controlFiles(input: ScriptInput): Script {
     ],
   };
 }
+
+/** In `.emx2/` of a job that runs in an image, and of no other. */
+export const containerScriptName = "container.sh";
+/** Where a container sees its run's output directory. */
+export const outputInside = "/output";
+/** Names that the script by which Apptainer starts a program in the container takes for itself (1.4.5). */
+const apptainersOwn = /^(GID|e|key|__\w+__)$/;
 
 /** A program that the operator has fixed is not for a submitter to replace. */
 function commandRule({ workload, allowCommand }: Profile): CommandRule {
@@ -77,29 +93,62 @@ const longestParametersBytes = 100_000;
 
 function environmentFile(input: ScriptInput, workload: Workload): string {
   const { workload: program } = input.profile;
-  const inside = program.kind === "image";
   const parametersFit = Buffer.byteLength(input.parametersText) <= longestParametersBytes;
-  const variables = [
-    word("HPC_JOB_ID", quote(input.jobId)),
-    word("EMX2_JOB_ID", quote(input.jobId)),
-    word("HPC_INPUT_DIR", inside ? "/input" : '"$emx2_dir/input"'),
-    word("HPC_OUTPUT_DIR", inside ? "/output" : '"$emx2_base/$emx2_output"'),
-    word("HPC_WORK_DIR", inside ? "/work" : '"$emx2_dir/$emx2_work"'),
-    word("HPC_PARAMETERS_FILE", inside ? "/work/parameters.json" : '"$emx2_dir/$emx2_work/parameters.json"'),
-    ...(parametersFit ? [word("HPC_PARAMETERS", quote(input.parametersText))] : []),
-    ...workload.environment.map(({ name, value }: EnvironmentEntry) => word(name, quote(value))),
+  const ofTheJob: readonly EnvironmentEntry[] = [
+    ...(parametersFit ? [{ name: "HPC_PARAMETERS", value: input.parametersText }] : []),
+    ...workload.environment,
   ];
-  const prefixed = inside ? variables.map((text) => `${containerPrefix(input.apptainer)}ENV_${text}`) : variables;
-  const all = [...prefixed, ...(inside ? imageSettings(input.apptainer) : [])];
   return lines([
-    ...all.filter((text) => !shellsOwn.test(text)).map((text) => `export ${text}`),
-    `set -- ${all.filter((text) => shellsOwn.test(text)).join(" \\\n  ")}`,
+    ...(program.kind === "image" ? imageEnvironment(input, ofTheJob) : hostEnvironment(input, ofTheJob)),
     ...(parametersFit
       ? []
       : [
           `echo 'HPC_PARAMETERS is left out: the parameters are longer than ${longestParametersBytes} bytes. They are in $HPC_PARAMETERS_FILE.' >&2`,
         ]),
   ]);
+}
+
+function hostEnvironment({ jobId }: ScriptInput, ofTheJob: readonly EnvironmentEntry[]): string[] {
+  const all = [
+    word("HPC_JOB_ID", quote(jobId)),
+    word("EMX2_JOB_ID", quote(jobId)),
+    word("HPC_INPUT_DIR", '"$emx2_dir/input"'),
+    word("HPC_OUTPUT_DIR", '"$emx2_base/$emx2_output"'),
+    word("HPC_WORK_DIR", '"$emx2_dir/$emx2_work"'),
+    word("HPC_PARAMETERS_FILE", '"$emx2_dir/$emx2_work/parameters.json"'),
+    ...ofTheJob.map(({ name, value }) => word(name, quote(value))),
+  ];
+  return [
+    ...all.filter((text) => !shellsOwn.test(text)).map((text) => `export ${text}`),
+    `set -- ${all.filter((text) => shellsOwn.test(text)).join(" \\\n  ")}`,
+  ];
+}
+
+function imageEnvironment({ jobId, apptainer }: ScriptInput, ofTheJob: readonly EnvironmentEntry[]): string[] {
+  const { command, imageTmpDir, cacheDir } = apptainer;
+  const own = { HPC_JOB_ID: jobId, EMX2_JOB_ID: jobId, HPC_INPUT_DIR: "/input", HPC_OUTPUT_DIR: outputInside };
+  const files = { HPC_WORK_DIR: "/work", HPC_PARAMETERS_FILE: "/work/parameters.json" };
+  const ofOurs = Object.entries({ ...own, ...files }).map(([name, value]) => ({ name, value }));
+  return [
+    word("emx2_apptainer", quote(command)),
+    `. "$emx2_dir/.emx2/${containerScriptName}"`,
+    ...[...ofOurs, ...ofTheJob].flatMap(({ name, value }) => [
+      `export "\${emx2_prefix}ENV_"${word(name, quote(value))}`,
+      ...(unescaped.test(value)
+        ? [`[ -n "$emx2_no_eval" ] || export "\${emx2_prefix}ENV_"${word(name, quote(escaped(value)))}`]
+        : []),
+    ]),
+    ...(imageTmpDir === undefined ? [] : [`export "\${emx2_prefix}_TMPDIR="${quote(imageTmpDir)}`]),
+    ...(cacheDir === undefined ? [] : [`export "\${emx2_prefix}_CACHEDIR="${quote(cacheDir)}`]),
+    "set --",
+  ];
+}
+
+/** Not the double quote: it comes between two of them, those in it having been escaped already (SingularityCE 3.9, Apptainer 1.0). */
+const unescaped = /[\\$`]/;
+
+function escaped(value: string): string {
+  return value.replace(/[\\$`]/g, "\\$&");
 }
 
 /**
@@ -114,19 +163,6 @@ const shellsOwn = new RegExp(
     "PROMPT_\\w+|PS[0-9]|PWD|RANDOM|READLINE_\\w+|REPLY|SECONDS|SHELL|SHLVL|SRANDOM|TERM|TEXTDOMAIN\\w*|TIMEFORMAT|TMOUT",
   ].join("|")})=`,
 );
-
-/** Apptainer reads its own prefix first and Singularity's as well; SingularityCE reads its own alone. */
-function containerPrefix(apptainer: ApptainerSettings): "APPTAINER" | "SINGULARITY" {
-  return apptainer.command.endsWith("singularity") ? "SINGULARITY" : "APPTAINER";
-}
-
-function imageSettings(apptainer: ApptainerSettings): string[] {
-  const prefix = containerPrefix(apptainer);
-  return [
-    ...(apptainer.imageTmpDir === undefined ? [] : [word(`${prefix}_TMPDIR`, quote(apptainer.imageTmpDir))]),
-    ...(apptainer.cacheDir === undefined ? [] : [word(`${prefix}_CACHEDIR`, quote(apptainer.cacheDir))]),
-  ];
-}
 
 function commandFile(input: ScriptInput, workload: Workload): string {
   const { profile } = input;
@@ -145,22 +181,22 @@ function commandFile(input: ScriptInput, workload: Workload): string {
 }
 
 /**
- * The words, quoted for the shell, up to the image and its program. `--no-eval` (Apptainer 1.1 and later): without it a
- * shell in the container evaluates the values of variables. Mounts are named by `--mount`, since `--bind` has no way to
- * spell a directory with a comma or colon.
+ * The words, quoted for the shell, up to the image and its program. Mounts are named by `--mount`, since `--bind` has no way
+ * to spell a directory with a comma or colon.
  */
 function apptainerWords(image: ImageWorkload, input: ScriptInput, command: string | undefined): string[] {
   const { apptainer, dir, outputBase = dir, sources = [] } = input;
   const own = (name: string, parent = dir) => `${quote(`type=bind,"source=${csv(parent)}/`)}${name}'"'`;
-  const contained = ["--containall", "--workdir", '"$emx2_dir/scratch"'];
+  const contained = ["--containall", "--workdir", '"$emx2_dir/$emx2_scratch"'];
   return [
-    quote(apptainer.command),
+    '"$emx2_apptainer"',
+    "--quiet", // it names each FUSE program that this image does not need, in what reports show of stderr
     image.entrypoint === undefined && command === undefined ? "run" : "exec",
     ...(image.isolation === "contained" ? contained : []),
-    ...["--no-eval", "--pwd", "/work"],
+    ...["$emx2_no_eval", "--pwd", "/work"],
     ...(image.gpuRuntime === "none" ? [] : [`--${image.gpuRuntime}`]),
     ...["--mount", `${own("input")},destination=/input,ro`],
-    ...["--mount", `${own('"$emx2_output"', outputBase)},destination=/output`],
+    ...["--mount", `${own('"$emx2_output"', outputBase)},destination=${outputInside}`],
     ...["--mount", `${own('"$emx2_work"')},destination=/work`],
     ...sources.flatMap((source) => ["--mount", quote(mountOf(boundInput(source)))]),
     ...apptainer.binds.flatMap((bind) => ["--mount", quote(mountOf(bind))]),

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
+import { quote } from "../../../src/job/script.ts";
 import { jobRunning, receipt, runToEnd, shells, start } from "./job-directory.ts";
 
 /** Longer than any wait in here, on a busy machine. */
@@ -116,6 +117,45 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("job.sh 
     expect(text("work", "saved")).toBe("saved\n");
     expect(receipt(dir, "stop.a1.0")).toMatchObject({ job: "5-77", signal: "TERM" });
     expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 7, how: "exit", signal: "TERM" });
+  });
+
+  test("a warning before the time limit reaches the workload's first process alone, and ends nothing", async () => {
+    const child = "sleep 600 & echo $! >child";
+    dir = jobRunning(
+      `trap 'echo warned >>warned' USR2; ${child}; : >ready; while ! [ -e go ]; do sleep 0.05; done; kill $!`,
+    );
+    const script = start(shell, dir, "a1", { SLURM_JOB_ID: "1" });
+    await until("the workload is ready", () => existsSync(inDir("work", "ready")));
+    for (const times of [1, 2]) {
+      script.kill("SIGUSR2");
+      const warned = () => existsSync(inDir("work", "warned")) && text("work", "warned") === "warned\n".repeat(times);
+      await until("the workload is warned", warned);
+    }
+    expect(() => process.kill(Number(text("work", "child")), 0)).not.toThrow();
+    writeFileSync(inDir("work", "go"), "");
+    expect(await script.exited).toBe(0);
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 0, how: "exit", signal: null, signal_at: 0 });
+    const left = readdirSync(inDir(".emx2")).filter((name) => name.startsWith(".") || name.startsWith("stop"));
+    expect(left).toEqual([]);
+  });
+
+  test("a workload that was warned and is ended all the same was ended by the second signal", async () => {
+    dir = jobRunning("trap 'echo warned >warned' USR2; : >ready; while :; do sleep 0.05; done");
+    const script = start(shell, dir, "a1", { SLURM_JOB_ID: "1" });
+    await until("the workload is ready", () => existsSync(inDir("work", "ready")));
+    script.kill("SIGUSR2");
+    await until("the workload is warned", () => existsSync(inDir("work", "warned")));
+    script.kill("SIGTERM");
+    expect(await script.exited).toBe(143);
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 143, signal: "TERM" });
+  });
+
+  test.each(["\n", "\\n\n"])("an image without a runscript is no success (%j at its word's end)", async (end) => {
+    const word = "There is no runscript defined for this container";
+    dir = jobRunning(`printf '%s' ${quote(word + end)} >../.emx2/container-stdout.log`);
+    expect((await runToEnd(shell, dir)).exitCode).toBe(255);
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 255, how: "exit" });
+    expect(text(".emx2", "container-stderr.log")).toContain("has no runscript: name its program in the profile");
   });
 
   test("a workload starts with the default actions of signals", async () => {
