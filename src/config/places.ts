@@ -26,6 +26,11 @@ export function programPath(nameOrPath: string, places: Places): string {
 /** Mounted by the daemon itself, of each job's own. */
 const ownMounts = ["/input", "/output", "/work"];
 
+/** The daemon's own mount that one at this destination would cover. */
+export function coveredMount(destination: string): string | undefined {
+  return ownMounts.find((mount) => destination === mount || destination.startsWith(`${mount}/`));
+}
+
 export function bindFault(text: string): string | undefined {
   const [source, destination = source, mode = "ro", ...rest] = text.split(":");
   if (!source || !destination || rest.length > 0 || !/^(ro|rw)$/.test(mode)) {
@@ -33,7 +38,7 @@ export function bindFault(text: string): string | undefined {
   }
   if (!/^(~?\/)/.test(source)) return "must have an absolute source";
   if (text.includes(":") && !destination.startsWith("/")) return "must have an absolute destination";
-  const own = ownMounts.find((mount) => destination === mount || destination.startsWith(`${mount}/`));
+  const own = coveredMount(destination);
   if (own !== undefined) return `must not cover ${own}, where a job finds its own files`;
   return undefined;
 }
