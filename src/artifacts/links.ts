@@ -29,16 +29,21 @@ export interface Root {
   /** Names that may still be looked at. */
   readonly looks: { left: number };
   readonly directory: FileHandle;
-  /** Absolute: as the kernel knows it, and as the job was told. */
-  readonly paths: readonly [real: readonly string[], given: readonly string[]];
+  /** Absolute: as the kernel of this host knows it, and as that of the job's container did. Nothing on their ways is a link. */
+  readonly resolved: readonly (readonly string[])[];
+  /** The same, and as the job was told. */
+  readonly paths: readonly (readonly string[])[];
 }
 
-export async function openRoot(directory: FileHandle, given: string): Promise<Root> {
+/** `mountedAt`: where the job's container had it. */
+export async function openRoot(directory: FileHandle, given: string, mountedAt?: string): Promise<Root> {
   const real = await readlink(`/proc/self/fd/${directory.fd}`, { encoding: "buffer" });
+  const resolved = [latin(real), ...(mountedAt === undefined ? [] : [mountedAt])].map(namesOf);
   return {
     directory,
     looks: { left: maxLooksInAll },
-    paths: [namesOf(latin(real)), namesOf(latin(Buffer.from(given)))],
+    resolved,
+    paths: [...resolved, namesOf(latin(Buffer.from(given)))],
   };
 }
 
@@ -114,7 +119,11 @@ async function look(
 function backInside(root: Root, rest: readonly string[]): string[] | null {
   const down = rest.findIndex((name) => name !== "..");
   if (down === -1) return null;
-  return insideOf(root, [...root.paths[0].slice(0, -down), ...rest.slice(down)]);
+  for (const names of root.resolved) {
+    const back = insideOf(root, [...names.slice(0, -down), ...rest.slice(down)]);
+    if (back !== null) return back;
+  }
+  return null;
 }
 
 /** What an absolute path is below the directory; null: nothing. */

@@ -3,10 +3,11 @@
  * that can not be taken makes the whole set impossible, since a job must not end COMPLETED with a part of its results;
  * a log that can not be taken is left out with a warning, since the others may say why the job failed.
  */
-import { type FileHandle, readdir } from "node:fs/promises";
+import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { errnoOf, StorageError } from "../errors.ts";
 import type { UploadRole } from "../job/effect.ts";
 import type { LeftOut } from "../job/job.ts";
+import { containerScriptName, outputInside } from "../job/script.ts";
 import type { Name } from "./disk-path.ts";
 import { hashFile } from "./file-content.ts";
 import { factsOf } from "./file-facts.ts";
@@ -147,7 +148,8 @@ async function collectRunLogs(search: Search, control: FileHandle): Promise<void
 
 async function collectResults(search: Search, output: FileHandle): Promise<void> {
   const { dir, outputBase = dir, outputDir } = search.place;
-  for await (const walked of walk(output, `${outputBase}/${outputDir}`, { plainNames: search.plainNames ?? false })) {
+  const how = { plainNames: search.plainNames ?? false, mountedAt: await mountPoint(dir) };
+  for await (const walked of walk(output, `${outputBase}/${outputDir}`, how)) {
     search.progress.step();
     if (walked.is === "link") {
       mustBeNoFile(search, walked.diskPath, "symbolic link");
@@ -168,6 +170,17 @@ async function collectResults(search: Search, output: FileHandle): Promise<void>
 function mustBeNoFile(search: Search, path: string, what: string): void {
   if (typeof search.seal?.get(path) === "object")
     refuse(search, path, `it was a file at the job's end, and is now another thing (${what})`);
+}
+
+/** Where a job that ran in an image knew its output directory; undefined: it ran in none. */
+async function mountPoint(dir: string): Promise<string | undefined> {
+  try {
+    await lstat(`${dir}/${controlDirectory}/${containerScriptName}`);
+    return outputInside;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** What is no file belongs to the outputs. */

@@ -52,13 +52,20 @@ interface Level {
   readonly entered: readonly string[];
 }
 
+interface WalkOptions {
+  readonly plainNames?: boolean;
+  readonly limit?: number;
+  /** Where the job's container had the root. */
+  readonly mountedAt?: string | undefined;
+}
+
 /** `given`: the absolute path of the root as the job was told it. */
 export async function* walk(
   directory: FileHandle,
   given: string,
-  { plainNames = false, limit = maxEntries }: { readonly plainNames?: boolean; readonly limit?: number } = {},
+  { plainNames = false, limit = maxEntries, mountedAt }: WalkOptions = {},
 ): AsyncGenerator<Walked, void> {
-  const search = { root: await openRoot(directory, given), plainNames, left: limit };
+  const search = { root: await openRoot(directory, given, mountedAt), plainNames, left: limit };
   for await (const walked of below(search, { directory, path: "", place: "", depth: 1, entered: [""] })) {
     yield walked;
     if (search.left < 0) return;

@@ -93,6 +93,21 @@ describe("links", () => {
     });
   });
 
+  test("that a container made are followed as in there, where the output directory is /output", async () => {
+    using w = await finished();
+    const place = { dir: w.dir, outputDir: "output.a1.1" };
+    const output = join(w.dir, place.outputDir);
+    mkdirSync(join(output, "deep"), { recursive: true });
+    writeFileSync(join(output, "deep/f"), "f");
+    const inside = { absolute: "/output/deep/f", around: "../output/deep/f", over: "../../../output/deep/../deep/f" };
+    const outside = { host: "/outputs/deep/f", job: "/output/../work/secret", root: "/" };
+    for (const [name, target] of Object.entries({ ...inside, ...outside })) symlinkSync(target, join(output, name));
+    const names = async () => (await w.files.list(place, "output")).rows.map(({ path }) => path).sort();
+    expect(await names()).toEqual(["deep/f"]);
+    writeFileSync(join(w.dir, ".emx2/container.sh"), "");
+    expect(await names()).toEqual(["absolute", "around", "deep/f", "over"]);
+  });
+
   test.each([
     ["up", "..", "out of the output directory"],
     ["out.txt", "../work/secret", "out of the output directory"],
