@@ -1,6 +1,6 @@
 /** One block of `profiles` as the profile that the program works with, Slurm's defaults merged in. */
 import type { HostWorkload, ImageWorkload, Profile } from "../job/profile.ts";
-import { durationOrNeverMs } from "./quantities.ts";
+import { durationMs, durationOrNeverMs } from "./quantities.ts";
 import { keySaying } from "./sbatch-options.ts";
 import type { ProfileSettings, Settings } from "./schema.ts";
 
@@ -30,8 +30,8 @@ export function profileOf(key: string, settings: ProfileSettings, slurm: Setting
       gres: settings.gres,
       posixOutputDir: settings.posix_output_dir,
       maxConcurrentJobs: settings.max_concurrent_jobs,
-      unsupported: unsupportedIn(workload),
     }),
+    ...(settings.warn_before_limit !== undefined && { warnBeforeLimitMs: durationMs(settings.warn_before_limit) }),
     sbatchArgs,
     prelude: settings.prelude,
     submissionTimeoutMs: durationOrNeverMs(
@@ -72,11 +72,6 @@ export function pairOf(
   const split = slash < 0 ? key.indexOf(":") : slash;
   const pair = { processor: key.slice(0, split), profile: key.slice(split + 1) };
   return pair.processor && pair.profile ? pair : "must have a text on both sides of where it is split";
-}
-
-/** Why this version can not run such jobs. */
-function unsupportedIn(workload: Profile["workload"]): string | undefined {
-  return workload.kind === "image" ? "runs in an image, which this version does not run yet" : undefined;
 }
 
 function workloadOf(settings: ProfileSettings): HostWorkload | ImageWorkload {

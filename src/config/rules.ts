@@ -3,10 +3,12 @@
  * pair. It looks at the data as it was written, whatever else is wrong with it, so that every fault is told at once.
  */
 
+import { timeLimitMs } from "../job/profile.ts";
 import type { Path, Plain } from "./document.ts";
 import { isPlainHttpElsewhere } from "./places.ts";
 import { excerpt } from "./printable.ts";
 import { pairOf } from "./profile.ts";
+import { durationMs, durationPattern } from "./quantities.ts";
 import { keySaying, optionOfKey } from "./sbatch-options.ts";
 
 export interface Fault {
@@ -63,6 +65,7 @@ function* profileFaults(path: Path, profile: Block): Generator<Fault> {
   yield* atMostOne(path, profile, ["gpus", "gres"]);
   yield* atMostOne(path, profile, ["submission_timeout_seconds", "claim_timeout_seconds"]);
   yield* commandFaults(path, profile);
+  yield* warningFaults(path, profile);
   if (!isGiven(profile, "sif_image") && (isGiven(profile, "host_entrypoint") || isGiven(profile, "entrypoint"))) {
     for (const key of imageKeys.filter((name) => isGiven(profile, name))) {
       yield { path: [...path, key], message: "means nothing without sif_image" };
@@ -85,6 +88,20 @@ function* commandFaults(path: Path, profile: Block): Generator<Fault> {
   if (!isGiven(profile, "sif_image")) yield { path: at, message: "means nothing without sif_image" };
   if (isolation === "host") {
     yield { path: at, message: "needs isolation: contained, since a job's own command is as trusted as its submitter" };
+  }
+}
+
+/** Of sbatch's --signal. */
+const longestWarningMs = 65_535_000;
+
+function* warningFaults(path: Path, { warn_before_limit: warning, time }: Block): Generator<Fault> {
+  if (!(typeof warning === "number" || (typeof warning === "string" && durationPattern.test(warning)))) return;
+  const at = [...path, "warn_before_limit"];
+  const ms = durationMs(warning);
+  if (ms > longestWarningMs) yield { path: at, message: `must be at most ${longestWarningMs / 1_000} seconds` };
+  const limitMs = timeLimitMs(String(time));
+  if (limitMs !== undefined && ms >= limitMs) {
+    yield { path: at, message: "must be shorter than time: the warning would come at the start" };
   }
 }
 

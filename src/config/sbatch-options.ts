@@ -89,6 +89,7 @@ export const optionOfKey: Readonly<Record<string, string>> = {
   time: "time",
   gpus: "gpus",
   gres: "gres",
+  warn_before_limit: "signal",
 };
 
 /** What is wrong with one entry, whatever else the profile says. */

@@ -4,6 +4,7 @@
  * means for another is in `rules.ts`; YAML's own keys are the one place for snake case here.
  */
 import * as v from "valibot";
+import { apptainerArgFault } from "./apptainer-options.ts";
 import type { Places } from "./places.ts";
 import { baseUrlFault, bindFault } from "./places.ts";
 import { unprintable } from "./printable.ts";
@@ -200,6 +201,12 @@ function profileKeys(places: Places) {
         "--time, Slurm's time limit.",
       ),
     ),
+    warn_before_limit: v.optional(
+      is.duration(
+        1_000,
+        "SIGUSR2 to the workload so long before Slurm's time limit, or up to a minute earlier; it ends what does not handle it.",
+      ),
+    ),
     gpus: v.optional(
       is.textOrNumberLike(
         slurmGpusPattern,
@@ -217,7 +224,12 @@ function profileKeys(places: Places) {
     sbatch_args: v.optional(is.checkedTexts(sbatchArgs, sbatchArgFault)),
     extra_args: v.optional(is.checkedTexts(`The same as sbatch_args. ${sbatchArgs}`, sbatchArgFault)),
     prelude: v.optional(preludeLines("Shell lines that run first in the batch script, such as module load."), []),
-    apptainer_args: v.optional(is.texts("Further options for apptainer exec and run.")),
+    apptainer_args: v.optional(
+      is.checkedTexts(
+        "Further options for apptainer exec and run, one an entry; not those that the daemon itself sets.",
+        apptainerArgFault,
+      ),
+    ),
     isolation: v.optional(
       is.choice(
         ["contained", "host"],

@@ -38,6 +38,8 @@ export interface Profile {
   readonly submissionTimeoutMs: number | null;
   /** From the start of the workload; null: the scheduler's time limit alone. */
   readonly executionTimeoutMs: number | null;
+  /** So long before the time limit SIGUSR2 warns the workload: `--signal=B:USR2@SECONDS`. Slurm may be up to a minute early. */
+  readonly warnBeforeLimitMs?: number;
   /** `--requeue`: Slurm may run the job again after a node's failure; else `--no-requeue`. */
   readonly requeue: boolean;
   /** Outputs are listed and hashed on the compute node at the job's end. */
@@ -48,8 +50,6 @@ export interface Profile {
   readonly allowedSubmitters: readonly string[];
   /** Patterns (`*` stands for any run of characters) of the names that `parameters.environment` may set. */
   readonly allowedEnvironment: readonly string[];
-  /** Why jobs of this profile can not be run by this version; then it is loaded, and never registered nor claimed for. */
-  readonly unsupported?: string;
 }
 
 /** A profile of which nothing particular is asked. */

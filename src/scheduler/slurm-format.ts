@@ -60,8 +60,10 @@ export function sbatchOptions(run: RunRef, profile: Profile): string[] {
 }
 
 function profileOptions(profile: Profile): string[] {
-  const { cpus, memory, time, partition, account, qos, gpus, gres } = profile;
-  const named = { "cpus-per-task": cpus, mem: memory, time, partition, account, qos, gpus, gres };
+  const { cpus, memory, time, partition, account, qos, gpus, gres, warnBeforeLimitMs } = profile;
+  // B: to the batch shell, which passes it on.
+  const signal = warnBeforeLimitMs === undefined ? undefined : `B:USR2@${Math.ceil(warnBeforeLimitMs / 1_000)}`;
+  const named = { "cpus-per-task": cpus, mem: memory, time, partition, account, qos, gpus, gres, signal };
   const layout = /^(-N|-n|--nodes|--ntasks|--ntasks-per-\w+)/;
   const ownLayout = profile.sbatchArgs.some((option) => layout.test(option));
   return [

@@ -17,3 +17,21 @@ test.each(["host_entrypoint", "entrypoint"])("a %s with = in it is refused, sinc
   expect(told("/opt/v=1/run")).toContain("must have no = in it");
   expect(told("/opt/v-1/run")).toBeUndefined();
 });
+
+test.each([
+  ["60s", "01:00", "must be shorter than time"],
+  ["5m", 5, "must be shorter than time"],
+  [65_536, undefined, "must be at most 65535 seconds"],
+  ["60s", "02:00", undefined],
+  ["18h", "UNLIMITED", undefined],
+] as const)("warn_before_limit %s with time %s: %s", (warning, time, message) => {
+  const profile = { sif_image: "/a.sif", warn_before_limit: warning, ...(time === undefined ? {} : { time }) };
+  const said = faultAt({ profiles: { "p/q": profile } }, "profiles", "p/q", "warn_before_limit");
+  expect(said?.slice(0, message?.length)).toBe(message);
+});
+
+test("a signal in sbatch_args beside warn_before_limit says the same twice", () => {
+  const profile = { sif_image: "/a.sif", warn_before_limit: 60, sbatch_args: ["--signal=B:USR1@30"] };
+  const said = [...ruleFaults({ profiles: { "p/q": profile } })].map(({ message }) => message);
+  expect(said).toContain("says the same as the key warn_before_limit");
+});

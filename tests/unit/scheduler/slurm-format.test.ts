@@ -42,6 +42,7 @@ describe("sbatchArgv", () => {
         (option) => `--${option}`,
       ),
     ],
+    ["a warning before the limit goes to the batch shell", { warnBeforeLimitMs: 60_500 }, ["--signal=B:USR2@61"]],
     ["options of the operator's own come before ours", { sbatchArgs: ["--job-name=x"] }, ["--job-name=x"]],
   ];
   test.each(cases)("%s", (_, profile, options) => {

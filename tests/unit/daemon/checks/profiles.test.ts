@@ -105,9 +105,3 @@ test("where the cluster can not be asked, the profile is only named", () => {
     "ok: processor embed, profile cpu / ",
   ]);
 });
-
-test("a profile that this version can not run says why", () => {
-  expect(say({ unsupported: "runs in an image" }, usual, accepted)).toEqual([
-    expect.stringMatching(/^warning: not registered: runs in an image/),
-  ]);
-});
