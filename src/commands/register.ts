@@ -14,11 +14,7 @@ export const register = defineCommand({
     const log = logFor(args);
     const config = configFor(args);
     warnOf(config, log);
-    const profiles = config.profiles.filter((profile) => profile.unsupported === undefined);
-    for (const { key, unsupported } of config.profiles) {
-      if (unsupported !== undefined) log.warn("profile is not registered", { profile: key, reason: unsupported });
-    }
-    const capabilities = capabilitiesOf(profiles, config.worker.maxConcurrentJobs);
+    const capabilities = capabilitiesOf(config.profiles, config.worker.maxConcurrentJobs);
     const client = clientOf(config, systemClock, log);
     await client.register({ hostname: hostname(), capabilities }, { signal: signalOf(data) });
     console.log(

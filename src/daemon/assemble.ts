@@ -229,10 +229,10 @@ function loops(
 ): Omit<Assembly, "engine" | "holds" | "reach" | "movements" | "movementNews"> {
   const { clock, client, files, log, schedulerOf } = seams;
   const intervalMs = settings.pollIntervalMs;
-  const usable = settings.profiles.filter((profile) => profile.unsupported === undefined);
-  const perProfile = Object.fromEntries(usable.map((profile) => [profile.key, profile.maxConcurrentJobs]));
+  const { profiles } = settings;
+  const perProfile = Object.fromEntries(profiles.map((profile) => [profile.key, profile.maxConcurrentJobs]));
   const found = {
-    ...{ engine, client, clock, log, files, schedulerOf, profiles: usable },
+    ...{ engine, client, clock, log, files, schedulerOf, profiles },
     owner: settings.owner,
     holders: createHolders(settings.owner, settings.sightOf),
     worker: settings.worker,
@@ -253,7 +253,7 @@ function loops(
     log,
     intervalMs,
     worker: settings.worker,
-    profiles: usable,
+    profiles,
     limits: { maxConcurrentJobs: settings.maxConcurrentJobs, perProfile },
     holds,
     backend: settings.backend,

@@ -14,10 +14,9 @@ export function checkLoad({ worker, profiles }: Pick<Config, "worker" | "profile
   const polls = Math.round(hourMs / pollIntervalMs);
   const slurm = `${polls} squeue, and sacct as often at most, while jobs are here; none otherwise; one sbatch a job`;
   const fix = "raise worker.poll_interval_seconds to 10 or more; 30 is usual";
-  const runnable = profiles.filter(({ unsupported }) => unsupported === undefined);
-  const processors = new Set(runnable.map(({ processor }) => processor)).size;
+  const processors = new Set(profiles.map(({ processor }) => processor)).size;
   // A processor's list that is too long is followed by one of each of its profiles.
-  const lists = processors > maxAskedProcessors ? 1 : processors + runnable.length;
+  const lists = processors > maxAskedProcessors ? 1 : processors + profiles.length;
   const requests = polls * (lists + Math.min(mostLooks, maxConcurrentJobs)) + Math.round(hourMs / heartbeatIntervalMs);
   return [
     pollIntervalMs < considerateMs ? warning("Slurm calls an hour", slurm, fix) : ok("Slurm calls an hour", slurm),

@@ -5,9 +5,8 @@ import { type CheckItem, listed, ok, warning } from "./item.ts";
 
 export function pendingItems(profiles: readonly Profile[], { jobs, total, warnings }: JobList): CheckItem[] {
   const item = "pending jobs";
-  const runnable = profiles.filter(({ unsupported }) => unsupported === undefined);
-  const ours = jobs.filter((job) => isFor(runnable, job));
-  const others = jobs.filter((job) => !isFor(runnable, job));
+  const ours = jobs.filter((job) => isFor(profiles, job));
+  const others = jobs.filter((job) => !isFor(profiles, job));
   const looked = total > jobs.length + warnings.length ? ` (the first ${jobs.length} of ${total} were looked at)` : "";
   const items = [ok(item, ours.length === 0 ? `none for the profiles here${looked}` : `${counted(ours)}${looked}`)];
   if (others.length > 0) {

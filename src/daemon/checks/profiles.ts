@@ -43,10 +43,8 @@ export function profileItems(
   // What is said of the partition already explains the refusal.
   const known = faults.some(({ result }) => result === "failed");
   const submission = answer === undefined || known ? [] : submissionItems(item, profile, named, answer);
-  const { unsupported, processor, profile: name } = profile;
-  const held =
-    unsupported === undefined ? [] : [warning(item, `not registered: ${unsupported}`, "its jobs are left to others")];
-  const all = [...held, ...faults, ...submission];
+  const { processor, profile: name } = profile;
+  const all = [...faults, ...submission];
   return all.length > 0 ? all : [ok(item, `processor ${processor}, profile ${name}${taken(named, answer)}`)];
 }
 
