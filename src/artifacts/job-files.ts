@@ -95,6 +95,8 @@ export interface Listing {
   readonly maxLogBytes?: number | undefined;
   /** Names with characters that somebody might take offence at are percent-escaped. */
   readonly plainNames?: boolean | undefined;
+  /** Whoever reads them opens them here: links that only a container could follow are none. */
+  readonly readInPlace?: boolean;
   readonly signal?: AbortSignal;
 }
 

@@ -148,7 +148,10 @@ async function collectRunLogs(search: Search, control: FileHandle): Promise<void
 
 async function collectResults(search: Search, output: FileHandle): Promise<void> {
   const { dir, outputBase = dir, outputDir } = search.place;
-  const how = { plainNames: search.plainNames ?? false, mountedAt: await mountPoint(dir) };
+  const how = {
+    plainNames: search.plainNames ?? false,
+    mountedAt: search.readInPlace ? undefined : await mountPoint(dir),
+  };
   for await (const walked of walk(output, `${outputBase}/${outputDir}`, how)) {
     search.progress.step();
     if (walked.is === "link") {

@@ -98,7 +98,8 @@ export async function sealFiles(
   const logs = effect.role === "log" ? job.inPlace?.logs : undefined;
   const place = { ...placeOf(job), outputDir, ...sealed };
   const { refusedIn } = uploadAt(job, effect.role, "waiting");
-  const how = { signal, plainNames: refusedIn !== undefined, ...(logs === undefined && { maxLogBytes }) };
+  const readInPlace = effect.role === "output" && job.inPlace?.outputs === true;
+  const how = { signal, plainNames: refusedIn !== undefined, readInPlace, ...(logs === undefined && { maxLogBytes }) };
   const failures = job.waits[laneOf(effect)]?.failures ?? 0;
   const listed = await files.list(place, effect.role, how).catch((error) => {
     if (!(error instanceof StorageError) || error.code !== "EBUSY" || failures < writtenTries) throw error;

@@ -53,12 +53,8 @@ export function controlFiles(input: ScriptInput): Script {
   const parsed = parseWorkload(parametersText, profile.allowedEnvironment, commandRule(profile));
   if (parsed.is === "refused") return parsed;
   const inImage = profile.workload.kind === "image";
-  const lost = parsed.workload.environment.find(({ name }) => inImage && apptainersOwn.test(name));
-  if (lost !== undefined)
-    return {
-      is: "refused",
-      cause: `parameters.environment.${lost.name} does not reach an image: Apptainer uses the name`,
-    };
+  const cause = inImage ? lostOnTheWay(parsed.workload.environment) : undefined;
+  if (cause !== undefined) return { is: "refused", cause };
   return {
     is: "written",
     parametersHash: parsed.parametersHash,
@@ -81,6 +77,18 @@ export const containerScriptName = "container.sh";
 export const outputInside = "/output";
 /** Names that the script by which Apptainer starts a program in the container takes for itself (1.4.5). */
 const apptainersOwn = /^(GID|e|key|__\w+__)$/;
+
+/** Why a variable would not be in the container what it is here: better no job than one without it. */
+function lostOnTheWay(environment: readonly EnvironmentEntry[]): string | undefined {
+  const named = environment.find(({ name }) => apptainersOwn.test(name));
+  if (named) return `parameters.environment.${named.name} does not reach an image: Apptainer uses the name`;
+  // The shell within Apptainer takes every end of a line for a line feed (1.4.5).
+  const changed = environment.find(({ value }) => value.includes("\r\n"));
+  return (
+    changed &&
+    `parameters.environment.${changed.name} holds CR LF, which reaches an image as LF: pass it in parameters.args`
+  );
+}
 
 /** A program that the operator has fixed is not for a submitter to replace. */
 function commandRule({ workload, allowCommand }: Profile): CommandRule {

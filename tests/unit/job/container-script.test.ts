@@ -156,6 +156,12 @@ const hostile = 'it\'s $HOME `id` \\n \\ "q" \\"\nend\\';
 const onceEscaped = 'it\'s \\$HOME \\`id\\` \\\\n \\\\ "q" \\\\"\nend\\\\';
 const parameters = JSON.stringify({ environment: { GREETING: hostile } });
 
+test("an image can not be given a variable with CR LF, which Apptainer would change", () => {
+  const parameters = (value: string) => JSON.stringify({ environment: { TEXT: value }, args: ["a\r\nb"] });
+  expect(() => start({ parameters: parameters("a\r\nb") })).toThrow("parameters.environment.TEXT holds CR LF");
+  expect(start({ parameters: parameters("a\rb\n\r") }).environment.get("APPTAINERENV_TEXT")).toBe("a\rb\n\r");
+});
+
 describe.each(shells.map((shell) => [shell.join(" "), shell] as const))(
   "the node's own version, through %s",
   (_, shell) => {
