@@ -86,6 +86,16 @@ export function installSlurm(): void {
   if (!success) throw new Error("Slurm could not be installed");
 }
 
+/** Outside of the clone and of every run: it takes 20 seconds to make. The ordinary user has to reach it. */
+const apptainerDir = "/var/cache/emx2-hpc-daemon-tests/apptainer";
+
+/** An Apptainer that this machine has, or that is put together for the tests; where neither can be, why. */
+export function findApptainer(): { program: string } | { why: string } {
+  const script = Bun.spawnSync([join(scripts, "apptainer.sh"), apptainerDir], { stdin: "ignore" });
+  const [stdout, stderr] = [script.stdout, script.stderr].map((bytes) => bytes.toString().trim());
+  return script.success ? { program: stdout ?? "" } : { why: stderr ?? "" };
+}
+
 /** A kind of cluster, and the tests that are for it. */
 export interface Variant {
   directory: string;
@@ -115,7 +125,17 @@ export const variants: readonly Variant[] = [
 
 export interface Cluster extends AsyncDisposable {
   /** What the tests find it by; its directory, since they may disturb it. */
-  env: { EMX2_TEST_SLURM_CONF: string; EMX2_TEST_SLURM_STATE: string; EMX2_TEST_SLURM_USER: string };
+  env: Record<string, string>;
+}
+
+/** How tests find Apptainer, and images that are made for this cluster. */
+export function imagesFor({ env: { EMX2_TEST_SLURM_STATE: state = "" } }: Cluster, apptainer: string) {
+  const dir = join(state, "images");
+  const { success } = Bun.spawnSync([join(scripts, "image.sh"), apptainer, dir], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  if (!success) throw new Error("the images of the tests could not be built");
+  return { EMX2_TEST_APPTAINER: apptainer, EMX2_TEST_IMAGES: dir };
 }
 
 /** The cluster lives while its stdin is open, so it ends with this process, however that ends. */

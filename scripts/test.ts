@@ -10,12 +10,14 @@ import { buildFailing } from "./build-failing.ts";
 import { run, signalExitCode, stopOnSignals, stopped } from "./program.ts";
 import { ci, type Result, runRing, skips } from "./ring.ts";
 import { allowance } from "./skips.ts";
-import { decide, installSlurm, startCluster, thisMachine, variants } from "./slurm-ring.ts";
+import { decide, findApptainer, imagesFor, installSlurm, startCluster, thisMachine, variants } from "./slurm-ring.ts";
 
 const wholeLimitMs = 24 * 60_000;
 const slurmTestTimeoutMs = 120_000;
 /** Most of these wait, some of them for minutes. */
 const faultsAtOnce = 8;
+/** As tests/skips.txt calls the tests of the Slurm ring that run jobs in images. */
+const imageTests = "slurm: images";
 /** What tests/integration/large.test.ts plays in small. */
 const inFull = { EMX2_TEST_LARGE_BYTES: String(4 * 1024 ** 3), EMX2_TEST_LARGE_FILES: "10000" };
 const failure: Result = { passed: 0, failed: 1, skipped: [] };
@@ -118,12 +120,16 @@ async function slurm(): Promise<Result> {
   }
   if (stopped()) return failure;
   if (decision.install) installSlurm();
+  const apptainer = findApptainer();
+  if ("why" in apptainer && allowance(skips, imageTests, ci) === undefined)
+    throw new Error(`the tests of images must run here: ${apptainer.why}`);
   const failpoints = await withFailpoints();
   const results: Result[] = [];
   for (const variant of variants) {
     if (stopped()) return failure;
     await using cluster = await startCluster(variant);
-    const env = { ...cluster.env, ...failpoints };
+    const images = "why" in apptainer ? {} : imagesFor(cluster, apptainer.program);
+    const env = { ...cluster.env, ...images, ...failpoints };
     const rings = [variant, ...variant.beside.map((file) => ({ directory: file }))];
     const runs = rings.map((ring) =>
       runRing({ ...ring, timeoutMs: slurmTestTimeoutMs, playsInRealTime: true, env }, reports),
@@ -131,7 +137,8 @@ async function slurm(): Promise<Result> {
     results.push(...(await Promise.all(runs)));
   }
   const total = (key: "passed" | "failed") => results.reduce((sum, result) => sum + result[key], 0);
-  const skipped = results.flatMap((result) => result.skipped);
+  const without = "why" in apptainer ? [{ what: imageTests, why: apptainer.why }] : [];
+  const skipped = [...without, ...results.flatMap((result) => result.skipped)];
   const unsteady = results.flatMap((result) => result.unsteady ?? []);
   return { passed: total("passed"), failed: total("failed"), skipped, unsteady };
 }

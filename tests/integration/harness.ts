@@ -47,8 +47,11 @@ export interface StageOptions {
   readonly clock?: Clock;
   /** Made in the stage's directory. */
   readonly directories?: readonly string[];
-  /** By processor; each becomes the profile `<processor>/default`. `program`: lines of sh; the other keys are YAML's. */
-  readonly profiles?: Readonly<Record<string, { readonly program: string } & Keys>>;
+  /**
+   * By processor; each becomes the profile `<processor>/default`. `program`: lines of sh, run on the host; the other keys are
+   * YAML's.
+   */
+  readonly profiles?: Readonly<Record<string, { readonly program?: string } & Keys>>;
   readonly emx2?: Keys;
   readonly worker?: Keys;
   /** Where `bin_dir` is not among them, fake programs are installed and named. */
@@ -201,6 +204,7 @@ function furnish(dir: string, url: string, secret: string, options: StageOptions
   writeFileSync(join(dir, "secret"), `${secret}\n`, { mode: 0o600 });
   const slurm = options.slurm?.["bin_dir"] ? {} : { bin_dir: installFakeSlurm(join(dir, "slurm")) };
   const profiles = Object.entries(options.profiles ?? copyInputs).map(([processor, { program, ...keys }]) => {
+    if (program === undefined) return [`${processor}/default`, { cpus: 1, time: "5", ...keys }];
     const entrypoint = join(dir, "programs", `${processor}.sh`);
     const ledger = `printf '%s\\n' "$HPC_JOB_ID" >>'${join(dir, "ledger")}'`;
     writeFileSync(entrypoint, `#!/bin/sh\nset -eu\n${ledger}\n${program}\n`);
