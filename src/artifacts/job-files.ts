@@ -2,7 +2,7 @@
  * The files of a job's directory, behind one seam: the real file system (`job-directory.ts`) or memory (simulation).
  * Every path that is passed in has been checked (`path.ts`) and is relative to the directory named.
  *
- *   <dir>/input/<artifact id>/…   output/  work/  (output.<attempt>.<restart>/ for later runs)   scratch/   .emx2/
+ *   <dir>/input/<artifact id>/…   output/  work/  scratch/  (output.<attempt>.<restart>/ … for later runs)   .emx2/
  */
 import type { FileRow } from "../job/effect.ts";
 import type { LeftOut, Progress } from "../job/job.ts";

@@ -38,7 +38,7 @@ install_programs() {
 # fetch INTO: the two packages, by lists of their own, so that nothing of this machine is ever upgraded to those releases.
 fetch() {
   local own=$1/apt mirror apt
-  mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null | grep -om 1 'http[^ ]*') || true
+  mirror=$(sed '/^#/d' /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null | grep -om 1 'http[^ ]*') || true
   [[ $mirror && -e $keyring ]] || die 'needs Apptainer on PATH, or the archive of Debian to fetch it from'
   mkdir -p "$own/lists/partial" "$own/cache/archives/partial" "$own/none"
   printf "deb [signed-by=$keyring] $mirror %s main\n" trixie sid >"$own/sources.list"
@@ -70,8 +70,6 @@ put_together() {
   ln -s ../etc ../var ../lib "$new/usr/lib/"
   rm -rf -- "$dir"
   mv "$new" "$dir"
-  # Root of this machine may lack a capability that a container's would ask for (CAP_SYS_RESOURCE in some containers).
-  quietly "$dir/usr/bin/apptainer" config global --set 'root default capabilities' no
 }
 
 own=$(command -v apptainer) || own=$dir/usr/bin/apptainer
@@ -83,6 +81,8 @@ if [[ ! -x $own ]]; then
   fetch "$work"
   put_together "$work"
 fi
+# Root of this machine may lack a capability that a container's would ask for (CAP_SYS_RESOURCE in some containers).
+[[ $own != "$dir"/* ]] || quietly "$own" config global --set 'root default capabilities' no
 # Ordinary users mount images by it; udev gives it this mode, where there is an udev.
 [[ ! -c /dev/fuse ]] || chmod 666 /dev/fuse
 quietly "$own" --version
