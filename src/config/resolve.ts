@@ -37,9 +37,9 @@ export function resolveConfig(settings: Settings, around: Surroundings): Omit<Co
 }
 
 /** What is accepted and better put right: key and message. */
-export function adviceOn(settings: Settings): { path: string[]; message: string; hint: string }[] {
-  const { emx2, profiles } = settings;
-  const advice = [];
+export function adviceOn(settings: Settings): { path: (string | number)[]; message: string; hint: string }[] {
+  const { emx2, profiles, apptainer } = settings;
+  const advice: ReturnType<typeof adviceOn> = [];
   for (const key of ["worker_secret", "shared_secret"] as const) {
     if (emx2[key] === undefined) continue;
     const message = "the secret stands in the configuration itself";
@@ -51,6 +51,13 @@ export function adviceOn(settings: Settings): { path: string[]; message: string;
   }
   if (Object.keys(profiles).length === 0) {
     advice.push({ path: ["profiles"], message: "no profile is configured", hint: "without one no job is claimed" });
+  }
+  for (const [index, bind] of apptainer.bind_paths.entries()) {
+    const [source = ""] = bind.split(":");
+    if (!`${apptainer.tmp_dir}/`.startsWith(`${source.replace(/\/+$/, "")}/`)) continue;
+    const message = "holds tmp_dir: every container sees the directories of all jobs, and what steers them";
+    const hint = "bind directories beside it";
+    advice.push({ path: ["apptainer", "bind_paths", index], message, hint });
   }
   for (const [key, profile] of Object.entries(profiles)) {
     if (profile.allow_command && profile.container_entrypoint) {

@@ -207,6 +207,15 @@ describe("what values come to", () => {
     expect(load(box, configText({ profiles: both })).warnings[0]?.message).toContain("no effect beside container_entr");
   });
 
+  test("a bind that holds the job directories is accepted with a warning", () => {
+    const text = (bind: string) => configText({ apptainer: `bind_paths: ['/scratc', '${bind}']` });
+    const warned = (bind: string) =>
+      load(box, text(bind)).warnings.map(({ path, message }) => [path, message.slice(0, 13)]);
+    for (const bind of ["/scratch", "/scratch/:/data:rw", "/:/host"])
+      expect(warned(bind)).toEqual([["apptainer.bind_paths[1]", "holds tmp_dir"]]);
+    for (const bind of ["/scratch2", "/scratch/shared:/x"]) expect(warned(bind)).toEqual([]);
+  });
+
   test("a place for what stays, where nothing stays, is accepted with a warning that says where", () => {
     const { warnings } = load(box, configText({ profile: "posix_output_dir: /results" }));
     expect(warnings.map(({ path }) => path)).toEqual(['profiles."p/q".posix_output_dir']);
