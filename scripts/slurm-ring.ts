@@ -131,7 +131,7 @@ export interface Cluster extends AsyncDisposable {
 /** How tests find Apptainer, and images that are made for this cluster. */
 export function imagesFor({ env: { EMX2_TEST_SLURM_STATE: state = "" } }: Cluster, apptainer: string) {
   const dir = join(state, "images");
-  const { success } = Bun.spawnSync([join(scripts, "image.sh"), apptainer, dir], {
+  const { success } = Bun.spawnSync([join(scripts, "image.sh"), apptainer, `${apptainerDir}-busybox`, dir], {
     stdio: ["ignore", "inherit", "inherit"],
   });
   if (!success) throw new Error("the images of the tests could not be built");

@@ -22,7 +22,7 @@ export function submittedDetail(job: Job, schedulerId: string): string {
 
 export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
-  const { cause, who } = diagnose(job, outcome);
+  const { cause, who } = diagnose(job, outcome, stderrTail);
   const causes = [
     cause,
     job.outputs.stage === "failed"

@@ -2,6 +2,7 @@
  * Why a run ended as it did, in a few words, and who can do something about it. The rules are read from top to bottom, the
  * first that applies decides. What the evidence has said itself (`Outcome.cause`) is kept; the table only adds to it.
  */
+import { apptainerFault } from "./apptainer-message.ts";
 import type { Job } from "./job.ts";
 import { startedTwice } from "./outcome.ts";
 import type { Outcome } from "./run.ts";
@@ -11,7 +12,11 @@ export interface Diagnosis {
   readonly who?: string;
 }
 
-export function diagnose(job: Job, outcome: Outcome): Diagnosis {
+/** `stderr`: its last lines, in which Apptainer says why a container did not begin. */
+export function diagnose(job: Job, outcome: Outcome, stderr: readonly string[] = []): Diagnosis {
+  const fault = outcome.state === "FAILED" && !outcome.cause ? apptainerFault(outcome.exitCode, stderr) : undefined;
+  if (fault)
+    return { cause: fault.cause, who: `${fault.who === "site" ? "whoever runs the nodes" : operator}: ${fault.hint}` };
   const rule = rules.find(({ applies }) => applies(job, outcome));
   const said = outcome.cause ?? rule?.cause?.(outcome);
   return {

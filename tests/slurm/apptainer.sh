@@ -4,13 +4,14 @@
 #
 #   apptainer.sh DIR
 #
+# DIR-busybox is what images are made of; it is not installed, since with it the tests of job.sh would get one more shell.
 # Debian has no Apptainer for every release: the one of sid runs here with the C library of trixie, which lies beside it and is
 # used by nothing else. Where it starts itself in a container, which has this machine's, it fails: with --unsquash, and where it
 # builds from an image.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
-packages=(patchelf squashfuse squashfs-tools fuse3 uidmap busybox-static)
-programs=(patchelf squashfuse mksquashfs fusermount3 newuidmap busybox)
+packages=(patchelf squashfuse squashfs-tools fuse3 uidmap)
+programs=(patchelf squashfuse mksquashfs fusermount3 newuidmap)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 die() {
@@ -72,12 +73,25 @@ put_together() {
   mv "$new" "$dir"
 }
 
+# fetch_busybox INTO: of this machine's own release.
+fetch_busybox() {
+  cd "$1"
+  apt-get download -q -o APT::Sandbox::User=root busybox-static >/dev/null 2>&1 || {
+    quietly apt-get update -q
+    quietly apt-get download -q -o APT::Sandbox::User=root busybox-static
+  }
+  cd /
+  dpkg-deb -x "$1"/busybox-static_*.deb "$1/busybox"
+  cp "$(find "$1/busybox" -type f -name busybox -perm -100 | head -n 1)" "$dir-busybox"
+}
+
 own=$(command -v apptainer) || own=$dir/usr/bin/apptainer
 install_programs
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+mkdir -p "${dir%/*}"
+[[ -x $dir-busybox ]] || fetch_busybox "$work"
 if [[ ! -x $own ]]; then
-  work=$(mktemp -d)
-  trap 'rm -rf -- "$work"' EXIT
-  mkdir -p "${dir%/*}"
   fetch "$work"
   put_together "$work"
 fi

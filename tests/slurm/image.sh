@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Builds the images that the tests run jobs in, without network: busybox, and nothing else.
 #
-#   image.sh APPTAINER DIR      DIR/tool.sif runs its arguments in a shell; DIR/bare.sif has no runscript
+#   image.sh APPTAINER BUSYBOX DIR      DIR/tool.sif runs its arguments in a shell; DIR/bare.sif has no runscript
 set -euo pipefail
-apptainer=$1 dir=$2
+apptainer=$1 busybox=$2 dir=$3
 root=$(mktemp -d)
 trap 'rm -rf -- "$root"' EXIT
 umask 022
 
 mkdir -p "$dir" "$root"/{bin,etc,opt,tmp,.singularity.d}
-cp "$(command -v busybox)" "$root/bin/busybox"
-for applet in $(busybox --list); do ln -s busybox "$root/bin/$applet" 2>/dev/null || true; done # busybox itself is one
+cp "$busybox" "$root/bin/busybox"
+for applet in $("$root/bin/busybox" --list); do ln -s busybox "$root/bin/$applet" 2>/dev/null || true; done # busybox itself is one
 # Apptainer adds the user to them, and warns where they are missing.
 : >"$root/etc/passwd"
 : >"$root/etc/group"

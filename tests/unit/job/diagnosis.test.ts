@@ -30,6 +30,17 @@ describe("diagnose", () => {
     expect(said.who).toMatch(who);
   });
 
+  test("a container that did not begin is told by Apptainer's own last words, unless something else ended it", () => {
+    const words = ["FATAL:   stat /opt/none: no such file or directory"];
+    const { cause, who } = diagnose(job, failed({ exitCode: 255, signal: 0 }), words);
+    expect([cause, who]).toEqual([
+      "the program is not in the image",
+      expect.stringMatching(/^the operator.*: correct/),
+    ]);
+    expect(diagnose(job, failed({ state: "TIMEOUT", exitCode: 255 }), words).cause).toMatch(/time limit/);
+    expect(diagnose(job, failed({ exitCode: 7, signal: 0 }), words).cause).toMatch(/exit code 7/);
+  });
+
   test("keeps what the evidence has said itself", () => {
     const outcome = failed({ state: "OUT_OF_MEMORY", cause: "the kernel killed 2 process(es)" });
     expect(diagnose(job, outcome).cause).toBe("the kernel killed 2 process(es)");
