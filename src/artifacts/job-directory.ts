@@ -13,6 +13,7 @@ import { type Name, segmentsOf, segmentsOnDisk } from "./disk-path.ts";
 import { hashFile, readHeldStill } from "./file-content.ts";
 import { noRows } from "./file-rows.ts";
 import { findJobDirectory, unreceiptedMark } from "./found.ts";
+import { imageState, lookAtImage } from "./image.ts";
 import type { ControlFile, JobFiles, Owner } from "./job-files.ts";
 import type { KnownHashes } from "./known-hashes.ts";
 import { controlDirectory, rootOf } from "./manifest.ts";
@@ -117,6 +118,12 @@ export function createJobDirectory({ clock, state, log, knownHashes: known }: Jo
         const now = () => lastWrite(clock, wanted.dir);
         return hashSource(wanted, roots, { known, now, progress: abortable(progress, signal) });
       }),
+    lookAtImage: ({ dir, path }, signal) =>
+      long("read the image", path, (progress) => {
+        const now = () => lastWrite(clock, dir);
+        return lookAtImage(path, { known, now, progress: abortable(progress, signal) });
+      }),
+    imageState: (path) => short("look at the image", path, () => imageState(path)),
     placeSources: (dir, sources, placing) =>
       short("place inputs in", dir, () => whileThere(dir, "input", () => placeSources(dir, sources, placing))),
     makeOutputBase: (base) => short("make", base, () => makeOutputBase(base)),

@@ -10,6 +10,7 @@ import type { Receipts, RunRef } from "../job/run.ts";
 import type { InputSource } from "../job/script.ts";
 import type { ListedRows } from "./file-rows.ts";
 import type { Found } from "./found.ts";
+import type { ImageLook } from "./image.ts";
 import type { Place } from "./manifest.ts";
 import type { PosixRoots } from "./posix-roots.ts";
 import type { FoundSource, HashedSource, Placing, WantedSource } from "./source.ts";
@@ -42,6 +43,10 @@ export interface JobFiles {
   findSource(path: string, roots: PosixRoots): Promise<FoundSource>;
   /** A file of a posix input, hashed where it lies, or as it was found before and is still. */
   hashSource(wanted: WantedSource, roots: PosixRoots, signal: AbortSignal): Promise<HashedSource>;
+  /** The image of a job with this directory: read once, unless it is as it was when it was read before. */
+  lookAtImage(wanted: { readonly dir: string; readonly path: string }, signal: AbortSignal): Promise<ImageLook>;
+  /** By what a replaced image is noticed without reading it; undefined: it can not be looked at. */
+  imageState(path: string): Promise<string | undefined>;
   /** Makes posix inputs visible at `input/<artifact id>`: as links, or as mount points for containers. */
   placeSources(dir: string, sources: readonly InputSource[], placing: Placing): Promise<void>;
   /** Makes the directory (0750) that outputs and logs stay in. `foreign`: somebody else has made it, or something else. */

@@ -3,6 +3,7 @@
  * tells a change is what an open descriptor says of its file. Not mtime alone, which anybody may set back (`touch`, `rsync
  * -t`): ctime is the kernel's, and moves with each write and with each such setting back.
  */
+import type { BigIntStats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { type Content, hashFile } from "./file-content.ts";
 import type { Progress } from "./storage-fault.ts";
@@ -20,8 +21,8 @@ const nsPerMs = 1_000_000n;
 export interface Reading {
   /** Where the file really lies. */
   readonly path: string;
-  /** A hash that is known counts where it is this one; else the file is read, lest what is remembered fail a job. */
-  readonly expected: string | undefined;
+  /** A hash that is known counts where it is this one; else the file is read, lest what is remembered fail a job. `any`: it counts. */
+  readonly expected: string | { readonly is: "any" } | undefined;
   readonly known: KnownHashes | undefined;
   /** No later than it is by the clock of the file's file system, in milliseconds. */
   now(): Promise<number>;
@@ -34,8 +35,9 @@ export async function hashUnlessKnown(
 ): Promise<Pick<Content, "bytes" | "sha256">> {
   if (known === undefined) return hashFile(file, path, progress);
   const before = await factsOf(file);
-  if (expected !== undefined && known.hashOf(path, before.state) === expected)
-    return { bytes: before.bytes, sha256: expected };
+  const remembered = expected === undefined ? undefined : known.hashOf(path, before.state);
+  if (remembered !== undefined && (typeof expected === "object" || remembered === expected))
+    return { bytes: before.bytes, sha256: remembered };
   const isSettled = before.changedMs + settledAfterMs <= (await now());
   const content = await hashFile(file, path, progress);
   // As it was before: whatever has touched it meanwhile has left another state behind.
@@ -43,10 +45,16 @@ export async function hashUnlessKnown(
   return content;
 }
 
+/** In one word. */
+export function stateIn({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
+}
+
 async function factsOf(file: FileHandle): Promise<{ state: string; bytes: number; changedMs: number }> {
-  const { dev, ino, size, mtimeNs, ctimeNs } = await file.stat({ bigint: true });
+  const stats = await file.stat({ bigint: true });
+  const { size, mtimeNs, ctimeNs } = stats;
   return {
-    state: [dev, ino, size, mtimeNs, ctimeNs].join(" "),
+    state: stateIn(stats),
     bytes: Number(size),
     changedMs: Math.max(Number(mtimeNs / nsPerMs), Number(ctimeNs / nsPerMs)),
   };

@@ -50,15 +50,16 @@ function fileUrl(path: string): string {
 }
 
 /** The run that made it, as far as is known. */
-function provenance({ run }: Job): Pick<NewArtifact["metadata"], "slurmJobId" | "node" | "elapsedSeconds"> {
+function provenance({ run, image }: Job): Partial<NewArtifact["metadata"]> {
   if (run.stage !== "ended") return {};
-  const { node, elapsed } = run.outcome;
+  const { node, elapsed, imageChanged } = run.outcome;
   // Slurm spells what has passed and what is allowed alike.
   const elapsedMs = elapsed === undefined ? undefined : (timeLimitMs(elapsed) ?? 0);
   return {
     ...(run.ref?.schedulerId === undefined ? {} : { slurmJobId: run.ref.schedulerId }),
     ...(node === undefined ? {} : { node }),
     ...(elapsedMs === undefined ? {} : { elapsedSeconds: elapsedMs / 1_000 }),
+    ...(imageChanged ? { imageChanged } : image && { imageSha256: image.sha256 }),
   };
 }
 

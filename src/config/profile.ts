@@ -80,6 +80,7 @@ function workloadOf(settings: ProfileSettings): HostWorkload | ImageWorkload {
   return {
     kind: "image",
     image,
+    ...(settings.sif_sha256 !== undefined && { sha256: settings.sif_sha256.toLowerCase() }),
     ...(entrypoint && { entrypoint }),
     isolation: settings.isolation ?? "contained",
     gpuRuntime: settings.gpu_runtime ?? defaultGpuRuntime(settings),

@@ -51,7 +51,7 @@ function* tmpDirFaults({ tmp_dir: directory }: Block): Generator<Fault> {
   yield { path: ["apptainer", "tmp_dir"], message };
 }
 
-const imageKeys = ["container_entrypoint", "apptainer_args", "isolation", "gpu_runtime"];
+const imageKeys = ["sif_sha256", "container_entrypoint", "apptainer_args", "isolation", "gpu_runtime"];
 
 function* profileFaults(path: Path, profile: Block): Generator<Fault> {
   yield* exactlyOne(path, profile, ["sif_image", "host_entrypoint", "entrypoint"], "sif_image or host_entrypoint");

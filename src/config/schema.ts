@@ -178,6 +178,13 @@ function profileKeys(places: Places) {
     processor: v.optional(is.text("EMX2's processor, where the key does not say it.")),
     profile: v.optional(is.text("EMX2's profile, where the key does not say it.")),
     sif_image: v.optional(is.pathOrBlank(places, "Apptainer image (SIF), as compute nodes see it.")),
+    sif_sha256: v.optional(
+      is.textLike(
+        /^[0-9a-fA-F]{64}$/,
+        "a SHA-256: 64 hex digits",
+        "What the image's SHA-256 has to be, looked at before each submission; a directory has none.",
+      ),
+    ),
     container_entrypoint: v.optional(is.blankable("Program inside the image; left out: the image's runscript.")),
     host_entrypoint: v.optional(is.programOrBlank(places, entrypoint)),
     entrypoint: v.optional(is.programOrBlank(places, `The same as host_entrypoint. ${entrypoint}`)),

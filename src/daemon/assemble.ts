@@ -98,6 +98,8 @@ export interface Assembly {
 
 /** Requests in flight: these, the polls' and the heartbeat's stay well below fetch's cap of 256 for the whole process. */
 const controlInFlight = 8;
+/** With a script comes the first look at its image, which may have to be read whole. */
+const scriptsInFlight = 4;
 const submissionsInFlight = 4;
 /** Other commands of the scheduler. */
 const commandsInFlight = 4;
@@ -169,6 +171,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     perform: createPerformer(context, effects),
     pools: {
       control: new Pool(clock, { maxInFlight: controlInFlight }),
+      scripts: new Pool(clock, { maxInFlight: scriptsInFlight }),
       submissions: new Pool(clock, {
         maxInFlight: submissionsInFlight,
         maxPerMinute: settings.maxSubmissionsPerMinute,

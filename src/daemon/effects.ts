@@ -51,7 +51,7 @@ export const effectTable: EffectTable = {
   ReadJob: { ...plain, run: server.readJob },
   ListInputs: { ...plain, run: artifacts.listJobInputs },
   StageFiles: { ...group, run: artifacts.stageJobFiles },
-  WriteScript: { ...plain, run: runs.writeScript },
+  WriteScript: { ...plain, pool: "scripts", run: runs.writeScript },
   Submit: { ...plain, pool: "submissions", needsIntent: true, inDoubt: "look", run: runs.submit },
   FindRun: { ...plain, pool: "lookups", run: runs.findRun },
   CancelRun: { ...plain, pool: "scheduler", run: runs.cancelRun },

@@ -129,7 +129,7 @@ export function createHolds(parts: HoldsParts): Holds {
 }
 
 const heldMessage =
-  "the profile is held: the scheduler refuses its submissions, and nothing more is claimed for it. Mend its options or what they name, and restart; one job tries again every few minutes";
+  "the profile is held: its submissions are refused, and nothing more is claimed for it. Mend its options or what they name, and restart; one job tries again every few minutes";
 
 /** A job stays with its backend, and what Slurm refuses says nothing of another. */
 function nameOf({ backend, profileKey }: Pick<Job, "backend" | "profileKey">): string {

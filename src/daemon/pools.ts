@@ -6,7 +6,10 @@
 import type { Clock } from "../clock.ts";
 import type { JobId } from "../job/run.ts";
 
-export const poolNames = ["control", "submissions", "scheduler", "lookups", "groups", "transfers", "removals"] as const;
+export const poolNames = [
+  ...(["control", "scripts", "submissions", "scheduler"] as const),
+  ...(["lookups", "groups", "transfers", "removals"] as const),
+] as const;
 export type PoolName = (typeof poolNames)[number];
 
 export interface PoolLimits {

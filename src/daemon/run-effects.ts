@@ -12,6 +12,7 @@ import { escapeText } from "../log.ts";
 import { busyPauseMs } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
+import { imageChanged, imageFit, imageSeen } from "./image-check.ts";
 import { callFor } from "./server-effects.ts";
 
 /** The parameters are read from EMX2 anew and go to the job directory alone: neither journal nor log ever holds them. */
@@ -42,7 +43,8 @@ export async function writeScript(
   await files.writeControl(job.dir, script.files);
   const { attempt } = effect;
   const ref = { jobId: job.id, attempt, name: runName(job.id), dir: job.dir, notBefore: context.clock.wall() };
-  const value = { parametersHash: script.parametersHash, ref, inPlace, ...based };
+  const image = await imageSeen(job, profile, files, signal);
+  const value = { parametersHash: script.parametersHash, ref, inPlace, ...based, ...image };
   return { result: { is: "ok", value } };
 }
 
@@ -70,12 +72,18 @@ export async function submit(
     return {
       result: { is: "refused", cause: `the job directory ${job.dir} was removed before the job was submitted` },
     };
+  const fit = await imageFit(job, profile, context.files, signal);
+  if (fit.is === "refused") {
+    context.holds.refused(job, fit.cause);
+    return { result: { is: "retry", cause: fit.cause, answered: true } };
+  }
+  const seen = fit.image === undefined ? {} : { image: fit.image };
   const answer = await context.schedulerOf(job.backend).submit(effect.ref, profile, signal);
   switch (answer.is) {
     case "submitted":
       context.holds.taken(job);
       context.busy.taken(job);
-      return { result: { is: "ok", value: { schedulerId: answer.schedulerId } } };
+      return { result: { is: "ok", value: { schedulerId: answer.schedulerId, ...seen } } };
     case "refused":
       // The operator's options, not the job's fault: it is tried again soon, and waits once its profile is held.
       context.holds.refused(job, answer.cause);
@@ -142,7 +150,8 @@ export async function closeRun(
   const lines = effect.outcome.result === "succeeded" ? 0 : stderrLinesInReports;
   const tail = lines === 0 ? [] : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, lines), []);
   // EMX2 shows the detail to people, some of them in a terminal.
-  return { result: { is: "ok", value: { stderrTail: tail.map(escapeText) } } };
+  const changed = begun === undefined ? {} : await imageChanged(job, files);
+  return { result: { is: "ok", value: { stderrTail: tail.map(escapeText), ...changed } } };
 }
 
 /** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */

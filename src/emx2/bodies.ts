@@ -77,6 +77,8 @@ function writeMetadata(workerId: string, metadata: ArtifactMetadata): object {
     slurm_job_id: metadata.slurmJobId,
     node: metadata.node,
     elapsed_seconds: metadata.elapsedSeconds,
+    image_sha256: metadata.imageSha256,
+    image_changed: metadata.imageChanged,
     escaped_names: metadata.escapedNames,
   };
 }

@@ -158,6 +158,9 @@ export interface ArtifactMetadata {
   readonly slurmJobId?: string;
   readonly node?: string;
   readonly elapsedSeconds?: number;
+  /** The image's, as this host saw it; absent where it was changed before the run ended. */
+  readonly imageSha256?: string;
+  readonly imageChanged?: true;
   /** Files that could not keep their names, by the paths that they have here; `names`: the first few of them. */
   readonly escapedNames?: { readonly count: number; readonly names: readonly string[] };
 }

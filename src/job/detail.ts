@@ -30,6 +30,7 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
       : undefined,
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
     who === undefined ? undefined : `who can act: ${who}`,
+    outcome.imageChanged ? `the image ${job.image?.path} was changed between its check and the run's end` : undefined,
     profileChosen(job),
     leftOut(job.leftOut, "outputs"),
     leftOut(job.leftOutLogs, "logs"),

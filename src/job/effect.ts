@@ -4,7 +4,7 @@
  */
 import type { InPlace, Lane, LeftOut, OwnTimeout, Progress, Report, Run, ServerJob } from "./job.ts";
 import type { BackendName } from "./profile.ts";
-import type { Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
+import type { ImageSeen, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
 
 export type FileRole = "input" | "output" | "log";
 export type UploadRole = Exclude<FileRole, "input">;
@@ -90,8 +90,10 @@ export interface EffectValue {
     readonly ref: RunRef;
     readonly inPlace: InPlace;
     readonly outputBase?: string;
+    readonly image?: ImageSeen;
   };
-  Submit: { readonly schedulerId: string };
+  /** `image`: as it is now, where it is not as it was. */
+  Submit: { readonly schedulerId: string; readonly image?: ImageSeen };
   /** null: the scheduler and the job directory answered, and neither knows the run. */
   FindRun: {
     readonly schedulerId: string | null;
@@ -101,7 +103,7 @@ export interface EffectValue {
     readonly fenceOver?: true;
   };
   CancelRun: Record<never, never>;
-  CloseRun: { readonly stderrTail: readonly string[] };
+  CloseRun: { readonly stderrTail: readonly string[]; readonly imageChanged?: true };
   /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
   SealFiles: {
     readonly total: number;

@@ -108,8 +108,9 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     // Its script is gone: as with an input that can not be had, the job fails before anything was run.
     if (result.is === "refused") return { ...job, run: written, inputs: { stage: "failed", detail: result.cause } };
     if (result.is === "retry") return { ...refusedAgain(job, result, at), run: unsent(run, before, result) ?? written };
-    const ref = { ...effect.ref, schedulerId: result.value.schedulerId };
-    return { ...job, run: { stage: "tracked", ref, since: at } };
+    const { schedulerId, image } = result.value;
+    const ref = { ...effect.ref, schedulerId };
+    return { ...job, ...(image && { image }), run: { stage: "tracked", ref, since: at } };
   },
 
   FindRun(job, effect, result) {
@@ -133,7 +134,8 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
       return { ...job, run: submitting };
     }
     if (job.run.stage !== closable || result.is !== "ok") return job;
-    return { ...job, run: { stage: "ended", ref, outcome, stderrTail: result.value.stderrTail } };
+    const { stderrTail, ...found } = result.value;
+    return { ...job, run: { stage: "ended", ref, outcome: { ...outcome, ...found }, stderrTail } };
   },
 
   SealFiles(job, effect, result) {

@@ -3,7 +3,7 @@
  * it is stored as JSON, folded from events (`fold.ts`) and read by `decide.ts`. Instants are wall clock milliseconds.
  */
 import type { BackendName } from "./profile.ts";
-import type { JobId, Outcome, Receipts, RunRef, SchedulerRow, SlurmState } from "./run.ts";
+import type { ImageSeen, JobId, Outcome, Receipts, RunRef, SchedulerRow, SlurmState } from "./run.ts";
 import type { JobStatus } from "./status.ts";
 
 export const lanes = ["claim", "inputs", "run", "logs", "outputs", "report", "clean"] as const;
@@ -56,6 +56,7 @@ export interface Job {
   readonly inputRefs: readonly InputRef[];
   readonly timeoutSeconds: number | null;
   readonly parametersHash?: string;
+  readonly image?: ImageSeen;
   readonly offeredAt: number;
 
   readonly server: ServerView;

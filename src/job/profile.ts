@@ -77,6 +77,8 @@ export interface ImageWorkload {
   readonly kind: "image";
   /** Absolute path of the SIF image as compute nodes see it. */
   readonly image: string;
+  /** What its SHA-256 has to be, in lower-case hex; absent: whatever it is. */
+  readonly sha256?: string;
   /** Program inside the image; absent: the image's own runscript. */
   readonly entrypoint?: string;
   /** `contained`: --containall with a home and /tmp of its own; `host`: Apptainer's usual mounts. */

@@ -192,6 +192,13 @@ export function duration(ms: number): string {
   return parts.map((part) => String(part).padStart(2, "0")).join(":");
 }
 
+/** An image as it was when its hash was taken. A file that was replaced or written to since has another `state`. */
+export interface ImageSeen {
+  readonly path: string;
+  readonly state: string;
+  readonly sha256: string;
+}
+
 /** How a run ended, in Slurm's words, with which proof. */
 export interface Outcome {
   readonly result: "succeeded" | "failed" | "cancelled";
@@ -207,6 +214,8 @@ export interface Outcome {
   readonly cause?: string;
   /** SHA-256 of the manifest of its outputs, which the batch script has made. */
   readonly manifestSha256?: string;
+  /** The image was replaced or written to between its check and the run's end: which of the two ran is not known. */
+  readonly imageChanged?: true;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
   readonly outputDir: string;
 }

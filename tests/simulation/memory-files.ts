@@ -285,6 +285,9 @@ export function createMemoryFiles(view: View): SimulatedFiles {
       for (const { artifactId, path } of sources) at(dir).links.set(`input/${artifactId}`, path);
     },
 
+    lookAtImage: async ({ path }) => ({ is: "refused", why: `there is no image ${path}` }),
+    imageState: async () => undefined,
+
     async makeOutputBase(base) {
       if (!directories.has(base)) directories.set(base, { owner: nobody, files: new Map(), links: new Map() });
       return { is: "ours" };

@@ -90,6 +90,14 @@ describe("what stays in place", () => {
     expect(artifactFor({ ...ended, serverProfile: null }, "output").metadata).toMatchObject({
       ...{ profile: null, slurmJobId: "4711", node: "n1", elapsedSeconds: 86_465 },
     });
+    const image = { path: "/images/a.sif", state: "1 2 3", sha256: "ab" };
+    expect(artifactFor({ ...ended, image }, "output").metadata).toMatchObject({ imageSha256: "ab" });
+    const { run } = ended;
+    if (run.stage !== "ended") throw new Error("it has ended");
+    const changed = { ...ended, image, run: { ...run, outcome: { ...run.outcome, imageChanged: true as const } } };
+    // Which of the two ran is not known.
+    expect(artifactFor(changed, "output").metadata).not.toHaveProperty("imageSha256");
+    expect(artifactFor(changed, "output").metadata).toMatchObject({ imageChanged: true });
   });
 
   test("its files are told by hash and size, and the commit is of what EMX2 holds of them", async () => {

@@ -187,6 +187,7 @@ describe("what values come to", () => {
   test.each([
     ["", { isolation: "contained", gpuRuntime: "none" }, ["*"]],
     [", isolation: host", { isolation: "host" }, []],
+    [`, sif_sha256: ${"AB".repeat(32)}`, { sha256: "ab".repeat(32) }, ["*"]],
     [", gpus: 1", { gpuRuntime: "nv" }, ["*"]],
     [", gres: 'gpu:a100:1'", { gpuRuntime: "nv" }, ["*"]],
     [", gres: 'lscratch:1'", { gpuRuntime: "none" }, ["*"]],
