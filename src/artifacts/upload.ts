@@ -52,7 +52,7 @@ function fileUrl(path: string): string {
 /** The run that made it, as far as is known. */
 function provenance({ run, image }: Job): Partial<NewArtifact["metadata"]> {
   if (run.stage !== "ended") return {};
-  const { node, elapsed, imageChanged } = run.outcome;
+  const { node, elapsed, imageChanged, used } = run.outcome;
   // Slurm spells what has passed and what is allowed alike.
   const elapsedMs = elapsed === undefined ? undefined : (timeLimitMs(elapsed) ?? 0);
   return {
@@ -60,6 +60,7 @@ function provenance({ run, image }: Job): Partial<NewArtifact["metadata"]> {
     ...(node === undefined ? {} : { node }),
     ...(elapsedMs === undefined ? {} : { elapsedSeconds: elapsedMs / 1_000 }),
     ...(imageChanged ? { imageChanged } : image && { imageSha256: image.sha256 }),
+    ...(used && { used }),
   };
 }
 

@@ -22,6 +22,7 @@ import type { PoolName } from "./pools.ts";
 import * as runs from "./run-effects.ts";
 import * as server from "./server-effects.ts";
 import { givenUp } from "./upload-retry.ts";
+import { usagePauseMs } from "./usage.ts";
 
 /** How an effect ended, and the file rows it found, if it is one that lists files: whoever has it written down lets go of them. */
 export interface Ending<K extends EffectKind = EffectKind> {
@@ -110,6 +111,7 @@ function delayMs(context: EffectContext, effect: Effect, result: Result, failure
   const { delays, clock } = context;
   if (result.is === "ok") {
     if (effect.kind === "CancelRun") return delays.cancelRepeatMs;
+    if (effect.kind === "CloseRun") return "later" in result.value ? usagePauseMs : undefined;
     return effect.kind === "FindRun" && "schedulerId" in result.value && result.value.schedulerId === null
       ? delays.findRepeatMs
       : undefined;

@@ -14,6 +14,7 @@ import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
 import { imageChanged, imageFit, imageSeen } from "./image-check.ts";
 import { callFor } from "./server-effects.ts";
+import { usageAtEnd } from "./usage.ts";
 
 /** The parameters are read from EMX2 anew and go to the job directory alone: neither journal nor log ever holds them. */
 export async function writeScript(
@@ -141,17 +142,26 @@ export async function cancelRun(
 export async function closeRun(
   job: Job,
   effect: EffectOf<"CloseRun">,
-  { files, stderrLinesInReports }: Pick<EffectContext, "files" | "stderrLinesInReports">,
+  context: Pick<EffectContext, "files" | "stderrLinesInReports" | "schedulerOf" | "clock">,
+  signal: AbortSignal,
 ): Promise<Ending<"CloseRun">> {
+  const { files, stderrLinesInReports, clock } = context;
   const seen = job.run.stage === "tracked" ? job.run.receipts : undefined;
   const begun = seen?.lease === undefined ? undefined : seen.restart;
   if ((await despite(files.closeLease(effect.ref, begun), { is: "closed" })).is === "held")
     return { result: { is: "doubt", cause: "the run has just taken its lease" } };
+  // What never began has used nothing.
+  const usage =
+    begun === undefined
+      ? undefined
+      : await usageAtEnd(job, effect.ref, context.schedulerOf(job.backend), clock, signal);
+  if (usage?.is === "pending") return { result: { is: "ok", value: { later: true } } };
+  const used = usage?.is === "known" ? { used: usage.usage } : {};
   const lines = effect.outcome.result === "succeeded" ? 0 : stderrLinesInReports;
   const tail = lines === 0 ? [] : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, lines), []);
   // EMX2 shows the detail to people, some of them in a terminal.
   const changed = begun === undefined ? {} : await imageChanged(job, files);
-  return { result: { is: "ok", value: { stderrTail: tail.map(escapeText), ...changed } } };
+  return { result: { is: "ok", value: { stderrTail: tail.map(escapeText), ...changed, ...used } } };
 }
 
 /** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */

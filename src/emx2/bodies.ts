@@ -79,6 +79,13 @@ function writeMetadata(workerId: string, metadata: ArtifactMetadata): object {
     elapsed_seconds: metadata.elapsedSeconds,
     image_sha256: metadata.imageSha256,
     image_changed: metadata.imageChanged,
+    cpu_seconds: metadata.used?.cpuSeconds,
+    allocated_cpu_seconds: metadata.used?.allocatedCpuSeconds,
+    max_rss_bytes: metadata.used?.maxRssBytes,
+    allocated_memory_bytes: metadata.used?.memoryBytes,
+    nodes: metadata.used?.nodes,
+    gpus: metadata.used?.gpus,
+    energy_joules: metadata.used?.energyJoules,
     escaped_names: metadata.escapedNames,
   };
 }

@@ -6,6 +6,7 @@
 import type { Clock } from "../clock.ts";
 import type { Report, ServerJob } from "../job/job.ts";
 import type { JobStatus, Residence } from "../job/status.ts";
+import type { Usage } from "../job/usage.ts";
 import { artifactCalls } from "./artifact-calls.ts";
 import { createExchange, get } from "./exchange.ts";
 import { fileCalls } from "./file-calls.ts";
@@ -161,6 +162,8 @@ export interface ArtifactMetadata {
   /** The image's, as this host saw it; absent where it was changed before the run ended. */
   readonly imageSha256?: string;
   readonly imageChanged?: true;
+  /** Of the resources that it used those that the site records. */
+  readonly used?: Usage;
   /** Files that could not keep their names, by the paths that they have here; `names`: the first few of them. */
   readonly escapedNames?: { readonly count: number; readonly names: readonly string[] };
 }

@@ -96,8 +96,8 @@ export function decide(job: Job, health: Health, policy: Policy, now: number): D
       continue;
     }
     const waiting = wait !== undefined && wait.until > now && wait.until <= now + longestWaitMs;
-    // Its verdict is news: a pause between two cancels is not for it.
-    const passes = plan.effect?.kind === "CloseRun" && wait?.failures === 0;
+    // Its verdict is news: a pause between two cancels is not for it. Without a stop the pause is its own.
+    const passes = plan.effect?.kind === "CloseRun" && job.stop !== undefined && wait?.failures === 0;
     if (plan.effect && (!waiting || passes)) start.push(plan.effect);
     else if (plan.effect && wait) waits.push(wait.until);
     if (plan.wakeAt !== undefined) waits.push(plan.wakeAt);

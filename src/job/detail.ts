@@ -6,6 +6,7 @@
 import { diagnose } from "./diagnosis.ts";
 import type { Job, LeftOut, Report } from "./job.ts";
 import type { Outcome } from "./run.ts";
+import { usageWords } from "./usage.ts";
 
 /** EMX2 takes 65,536 characters of text; a detail stays far below. */
 export const maxDetailChars = 8_192;
@@ -23,6 +24,7 @@ export function submittedDetail(job: Job, schedulerId: string): string {
 export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
   const { cause, who } = diagnose(job, outcome, stderrTail);
+  const used = usageWords(outcome.used ?? {});
   const causes = [
     cause,
     job.outputs.stage === "failed"
@@ -30,6 +32,7 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
       : undefined,
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
     who === undefined ? undefined : `who can act: ${who}`,
+    used === "" ? undefined : `used: ${used}`,
     outcome.imageChanged ? `the image ${job.image?.path} was changed between its check and the run's end` : undefined,
     profileChosen(job),
     leftOut(job.leftOut, "outputs"),

@@ -5,6 +5,7 @@
 import type { InPlace, Lane, LeftOut, OwnTimeout, Progress, Report, Run, ServerJob } from "./job.ts";
 import type { BackendName } from "./profile.ts";
 import type { ImageSeen, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
+import type { Usage } from "./usage.ts";
 
 export type FileRole = "input" | "output" | "log";
 export type UploadRole = Exclude<FileRole, "input">;
@@ -103,7 +104,10 @@ export interface EffectValue {
     readonly fenceOver?: true;
   };
   CancelRun: Record<never, never>;
-  CloseRun: { readonly stderrTail: readonly string[]; readonly imageChanged?: true };
+  /** `later`: what it has used is still to be recorded, and it is asked for again. */
+  CloseRun:
+    | { readonly stderrTail: readonly string[]; readonly imageChanged?: true; readonly used?: Usage }
+    | { readonly later: true };
   /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
   SealFiles: {
     readonly total: number;

@@ -133,7 +133,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
       const { absentAt: _absentAt, ...submitting } = job.run;
       return { ...job, run: submitting };
     }
-    if (job.run.stage !== closable || result.is !== "ok") return job;
+    if (job.run.stage !== closable || result.is !== "ok" || "later" in result.value) return job;
     const { stderrTail, ...found } = result.value;
     return { ...job, run: { stage: "ended", ref, outcome: { ...outcome, ...found }, stderrTail } };
   },

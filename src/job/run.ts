@@ -4,6 +4,8 @@
  * decides which of them is believed.
  */
 
+import type { Usage } from "./usage.ts";
+
 export type JobId = string;
 
 /** Names a run to the scheduler. `name` is constant for a job: the one key by which every cluster can find it again. */
@@ -216,6 +218,7 @@ export interface Outcome {
   readonly manifestSha256?: string;
   /** The image was replaced or written to between its check and the run's end: which of the two ran is not known. */
   readonly imageChanged?: true;
+  readonly used?: Usage;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
   readonly outputDir: string;
 }

@@ -4,6 +4,7 @@
  */
 import type { Profile } from "../job/profile.ts";
 import type { RunRef, StatesAnswer } from "../job/run.ts";
+import type { Usage } from "../job/usage.ts";
 
 export interface Scheduler {
   /**
@@ -20,6 +21,8 @@ export interface Scheduler {
    * no fault.
    */
   cancel(run: RunRef, signal: AbortSignal, ids?: readonly string[]): Promise<CancelAnswer>;
+  /** What accounting recorded of a run that has ended; without it nothing is ever recorded. */
+  usage?(run: RunRef, signal: AbortSignal): Promise<UsageAnswer>;
   /** How long after an intent a submission may still turn up, in milliseconds (see design: fence). */
   readonly fenceMs: number;
 }
@@ -40,5 +43,12 @@ export type FindAnswer =
   | { readonly is: "absent" }
   /** `queueAnswers`: accounting alone does not. */
   | { readonly is: "unavailable"; readonly cause: string; readonly queueAnswers?: true };
+
+export type UsageAnswer =
+  | { readonly is: "known"; readonly usage: Usage }
+  /** Accounting has yet to hear of the run's end. */
+  | { readonly is: "pending" }
+  /** There is no accounting, or it does not answer. */
+  | { readonly is: "nothing" };
 
 export type CancelAnswer = { readonly is: "asked" } | { readonly is: "unavailable"; readonly cause: string };

@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts";
 import { SchedulerOutputError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
 import type { RunRef } from "../job/run.ts";
+import type { Usage } from "../job/usage.ts";
 import { type Completed, failureLine, type RunOptions, run as runProgram, succeeded } from "../subprocess.ts";
 import { readSbatch } from "./sbatch-answer.ts";
 import type { CancelAnswer, SubmitAnswer } from "./scheduler.ts";
@@ -22,6 +23,7 @@ import {
   squeueArgv,
   submitEnvironment,
 } from "./slurm-format.ts";
+import { readUsage, usageArgv } from "./slurm-usage.ts";
 
 export interface CommandOptions {
   readonly clock: Clock;
@@ -45,15 +47,23 @@ export type RowsAnswer =
   | { readonly is: "answered"; readonly rows: readonly QueueRow[]; readonly slowDown?: string }
   | { readonly is: "unavailable"; readonly cause: string };
 
+export type UsedAnswer =
+  | { readonly is: "answered"; readonly used: ReadonlyMap<string, Usage> }
+  | { readonly is: "unavailable"; readonly cause: string };
+
 export interface SlurmCommands {
   submit(run: RunRef, profile: Profile, signal: AbortSignal): Promise<SubmitAnswer>;
   queue(signal: AbortSignal): Promise<RowsAnswer>;
   /** Without accounting the answer is known: no rows. */
   accounting(runs: readonly RunRef[], signal: AbortSignal): Promise<RowsAnswer>;
+  /** What the ended ones of these runs have used, by Slurm's id. */
+  usage(runs: readonly RunRef[], signal: AbortSignal): Promise<UsedAnswer>;
   /** With `ids` those of the name alone. */
   cancel(name: string, ids: readonly string[] | undefined, signal: AbortSignal): Promise<CancelAnswer>;
 }
 
+const disabled = /accounting storage is disabled/;
+const unaccounted = { is: "unavailable", cause: "there is no accounting" } as const;
 /** From sbatch's TERM to its KILL. */
 export const killAfterS = 5;
 /** sacct shows what was alive since then; further back than the intent, since clocks differ. */
@@ -72,6 +82,9 @@ export function createCommands(options: CommandOptions): SlurmCommands {
     return runProgram(located(binDir, argv), { ...forQuery, signal });
   };
 
+  /** It is asked once in a daemon's life where there is none. */
+  let isUnaccounted = false;
+
   return {
     async submit(run, profile, signal) {
       beforeCommand?.();
@@ -87,12 +100,27 @@ export function createCommands(options: CommandOptions): SlurmCommands {
       const rows: QueueRow[] = [];
       for (const argv of sacctCalls(runs, clock.wall())) {
         const completed = await query(argv, signal);
-        if (/accounting storage is disabled/.test(completed.stderr)) return { is: "answered", rows: [] };
+        if (disabled.test(completed.stderr)) return { is: "answered", rows: [] };
         const answer = rowsOf("sacct", completed);
         if (answer.is === "unavailable") return answer;
         rows.push(...answer.rows);
       }
       return { is: "answered", rows };
+    },
+
+    async usage(runs, signal) {
+      if (isUnaccounted) return unaccounted;
+      const ids = runs.flatMap((run) => run.schedulerId ?? []);
+      const sinceS = sinceOldest(runs, clock.wall());
+      const used = new Map<string, Usage>();
+      for (let at = 0; at < ids.length; at += sacctBatch) {
+        const completed = await query(usageArgv(ids.slice(at, at + sacctBatch), sinceS), signal);
+        isUnaccounted = disabled.test(completed.stderr);
+        if (isUnaccounted) return unaccounted;
+        if (!succeeded(completed)) return failed(completed);
+        for (const [id, usage] of readUsage(completed.stdout, runs, user)) used.set(id, usage);
+      }
+      return { is: "answered", used };
     },
 
     async cancel(name, ids, signal) {
@@ -136,11 +164,15 @@ function sacctCalls(runs: readonly RunRef[], nowMs: number): string[][] {
   const calls: string[][] = [];
   const ids = runs.flatMap((run) => run.schedulerId ?? []);
   const names = runs.flatMap((run) => (run.schedulerId === undefined ? [run.name] : []));
-  const oldestMs = runs.reduce((oldest, run) => Math.min(oldest, run.notBefore), nowMs);
-  const sinceS = (nowMs - oldestMs) / 1_000 + sacctMarginS;
+  const sinceS = sinceOldest(runs, nowMs);
   for (let at = 0; at < ids.length; at += sacctBatch)
     calls.push(sacctArgv({ ids: ids.slice(at, at + sacctBatch) }, sinceS));
   for (let at = 0; at < names.length; at += sacctBatch)
     calls.push(sacctArgv({ names: names.slice(at, at + sacctBatch) }, sinceS));
   return calls;
+}
+
+function sinceOldest(runs: readonly RunRef[], nowMs: number): number {
+  const oldestMs = runs.reduce((oldest, run) => Math.min(oldest, run.notBefore), nowMs);
+  return (nowMs - oldestMs) / 1_000 + sacctMarginS;
 }

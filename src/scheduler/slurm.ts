@@ -58,6 +58,7 @@ export function slurmOver({ clock, commands, leases, user, limits: given }: Slur
     accounting: sharedQuery(clock, async (runs, signal) => oursIn(await commands.accounting(runs, signal), user)),
     ends: createEndDetails(clock),
   };
+  const used = sharedQuery(clock, (runs, signal) => commands.usage(runs, signal));
   const delayMs = limits.submitMs + killAfterS * 1_000 + limits.messageMs + limits.accountingLagMs;
   return {
     fenceMs: Math.max(shortestFenceMs, delayMs),
@@ -67,6 +68,12 @@ export function slurmOver({ clock, commands, leases, user, limits: given }: Slur
     },
     find: (run, signal) => find(site, run, signal),
     states: (runs, signal) => states(site, runs, signal),
+    async usage(run, signal) {
+      const answer = await used([run], signal);
+      if (answer.is === "unavailable") return { is: "nothing" };
+      const usage = answer.used.get(run.schedulerId ?? "");
+      return usage === undefined ? { is: "pending" } : { is: "known", usage };
+    },
     cancel: (run, signal, ids) => commands.cancel(run.name, ids, signal),
   };
 }

@@ -113,7 +113,7 @@ const phrases: Phrases = {
   FindRun: ({ schedulerId }) =>
     schedulerId === null ? "the lost submission is not there (yet)" : `the lost submission was found: ${schedulerId}`,
   CancelRun: () => "the scheduler was told to end it",
-  CloseRun: (_, { outcome }) => outcomeWords(outcome),
+  CloseRun: (value, { outcome }) => ("later" in value ? undefined : outcomeWords(outcome)),
   SealFiles: ({ total, bytes }, { role }) =>
     total === 0 ? `there are no ${role} files` : `${counted(total, `${role} file`)} hashed, ${size(bytes)}`,
   CreateArtifact: ({ artifactId }, { role }) => `${uploads[role]} go to artifact ${artifactId}`,

@@ -260,6 +260,7 @@ function onlyWhileHeld(journal: Journal, commands: SlurmCommands): SlurmCommands
     submit: held((...args) => commands.submit(...args)),
     queue: held((...args) => commands.queue(...args)),
     accounting: held((...args) => commands.accounting(...args)),
+    usage: held((...args) => commands.usage(...args)),
     cancel: held((...args) => commands.cancel(...args)),
   };
 }

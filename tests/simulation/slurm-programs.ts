@@ -72,6 +72,8 @@ export function createPrograms({ clock, site, weather, chronicle, worker, onQuer
       return rows("sacct", isUp, () => runs.flatMap((run) => accounted(run)));
     },
 
+    usage: async () => ({ is: "unavailable", cause: "simulated: no usage is recorded" }),
+
     async cancel(name, ids) {
       await usual();
       if (!site.isUp || chance(weather.failedQuery)) return { is: "unavailable", cause: unreachable };

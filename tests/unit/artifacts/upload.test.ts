@@ -94,10 +94,14 @@ describe("what stays in place", () => {
     expect(artifactFor({ ...ended, image }, "output").metadata).toMatchObject({ imageSha256: "ab" });
     const { run } = ended;
     if (run.stage !== "ended") throw new Error("it has ended");
-    const changed = { ...ended, image, run: { ...run, outcome: { ...run.outcome, imageChanged: true as const } } };
+    const changed = {
+      ...ended,
+      image,
+      run: { ...run, outcome: { ...run.outcome, imageChanged: true as const, used: { nodes: 1 } } },
+    };
     // Which of the two ran is not known.
     expect(artifactFor(changed, "output").metadata).not.toHaveProperty("imageSha256");
-    expect(artifactFor(changed, "output").metadata).toMatchObject({ imageChanged: true });
+    expect(artifactFor(changed, "output").metadata).toMatchObject({ imageChanged: true, used: { nodes: 1 } });
   });
 
   test("its files are told by hash and size, and the commit is of what EMX2 holds of them", async () => {

@@ -12,6 +12,7 @@ import { createClient } from "../../../src/emx2/client.ts";
 import type { Job } from "../../../src/job/job.ts";
 import { outcomeNeverSubmitted } from "../../../src/job/run.ts";
 import type { Log } from "../../../src/log.ts";
+import { createSimulate } from "../../../src/scheduler/simulate.ts";
 import { createSlurm } from "../../../src/scheduler/slurm.ts";
 import { installFakeSlurm } from "../../fake-slurm/install.ts";
 import { createMemoryFiles } from "../../simulation/memory-files.ts";
@@ -151,7 +152,8 @@ describe("CloseRun", () => {
   async function directory() {
     const files = createMemoryFiles({ state });
     await files.create(ref.dir, { state, stateDir: "/state", host: "head", uid: 1 });
-    return { files, stderrLinesInReports: 5 };
+    const schedulerOf = () => createSimulate({ clock: systemClock });
+    return { files, stderrLinesInReports: 5, schedulerOf, clock: systemClock };
   }
 
   test.each([
@@ -163,12 +165,12 @@ describe("CloseRun", () => {
     ],
   ] as const)("of a run %s takes the attempt from it first", async (_, steps, effect) => {
     const context = await directory();
-    expect((await closeRun(play(steps), effect, context)).result.is).toBe("ok");
+    expect((await closeRun(play(steps), effect, context, never)).result.is).toBe("ok");
     expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed");
 
     const late = await directory();
     late.files.symlink(ref.dir, ".emx2/lease.a1", "8");
-    expect((await closeRun(play(steps), effect, late)).result).toEqual({
+    expect((await closeRun(play(steps), effect, late, never)).result).toEqual({
       ...{ is: "doubt", cause: "the run has just taken its lease" },
     });
   });
@@ -178,7 +180,7 @@ describe("CloseRun", () => {
     context.files.symlink(ref.dir, ".emx2/lease.a1", "7");
     const steps = [...toTracked, observed(row("COMPLETED"), exited(0))];
     const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
-    expect((await closeRun(play(steps), effect, context)).result.is).toBe("ok");
+    expect((await closeRun(play(steps), effect, context, never)).result.is).toBe("ok");
     expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed.7");
   });
 });

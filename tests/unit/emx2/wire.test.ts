@@ -186,13 +186,20 @@ describe("writeArtifact", () => {
   const artifact: NewArtifact = { type: "blob", residence: "posix", name: "output-1", metadata };
 
   test("says where a posix artifact lies, and by which run it was made", () => {
-    const run = { slurmJobId: "77", node: "gpu-01", elapsedSeconds: 2712, imageSha256: "ab" };
+    const run = {
+      slurmJobId: "77",
+      node: "gpu-01",
+      elapsedSeconds: 2712,
+      imageSha256: "ab",
+      used: { maxRssBytes: 9, gpus: 2 },
+    };
     const contentUrl = "file:///nfs/results/j1/output";
     const written = JSON.parse(writeArtifact("w1", { ...artifact, contentUrl, metadata: { ...metadata, ...run } }));
     expect(written).toMatchObject({ residence: "posix", content_url: contentUrl });
     expect(written.metadata).toMatchObject({
-      ...{ slurm_job_id: "77", node: "gpu-01", elapsed_seconds: 2712, image_sha256: "ab" },
+      ...{ slurm_job_id: "77", node: "gpu-01", elapsed_seconds: 2712, image_sha256: "ab", max_rss_bytes: 9, gpus: 2 },
     });
+    expect(written.metadata).not.toHaveProperty("energy_joules");
   });
 
   test("leaves out what is not known", () => {
