@@ -23,7 +23,7 @@ export function submittedDetail(job: Job, schedulerId: string): string {
 
 export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
-  const { cause, who } = diagnose(job, outcome, stderrTail);
+  const { cause, who, hint } = diagnose(job, outcome, stderrTail);
   const used = usageWords(outcome.used ?? {});
   const causes = [
     cause,
@@ -32,6 +32,7 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
       : undefined,
     job.logs.stage === "failed" ? `logs were not uploaded: ${job.logs.detail}` : undefined,
     who === undefined ? undefined : `who can act: ${who}`,
+    hint,
     used === "" ? undefined : `used: ${used}`,
     outcome.imageChanged ? `the image ${job.image?.path} was changed between its check and the run's end` : undefined,
     profileChosen(job),

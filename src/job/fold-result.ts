@@ -14,6 +14,7 @@ import {
 } from "./effect.ts";
 import { claimed, seenAtServer, taken } from "./fold-server.ts";
 import { type Job, mostNotTaken, type Report, type Run, type Said, type Upload } from "./job.ts";
+import { unlessOutOfMemory } from "./outcome.ts";
 import { isTerminal } from "./status.ts";
 
 type Ended = Extract<JobEvent, { kind: "Ended" }>;
@@ -135,7 +136,7 @@ const foldOf: { readonly [K in EffectKind]: Fold<K> } = {
     }
     if (job.run.stage !== closable || result.is !== "ok" || "later" in result.value) return job;
     const { stderrTail, ...found } = result.value;
-    return { ...job, run: { stage: "ended", ref, outcome: { ...outcome, ...found }, stderrTail } };
+    return { ...job, run: { stage: "ended", ref, outcome: unlessOutOfMemory({ ...outcome, ...found }), stderrTail } };
   },
 
   SealFiles(job, effect, result) {

@@ -192,8 +192,16 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
   };
 }
 
-function outOfMemoryCause({ oomKill }: ExitReceipt): string {
-  return `the kernel killed ${oomKill ? `${oomKill} process(es)` : "a process"} of the job for memory`;
+function outOfMemoryCause({ oomKill, exit }: Pick<ExitReceipt, "oomKill" | "exit">): string {
+  const killed = `the kernel killed ${oomKill ? `${oomKill} process(es)` : "a process"} of the job for memory`;
+  return exit === 0 ? `${killed}, though its program exited 0` : killed;
+}
+
+/** Where the batch script can count no kills, accounting alone may tell of one, after the receipt has decided. */
+export function unlessOutOfMemory(outcome: Outcome): Outcome {
+  if (outcome.result !== "succeeded" || !outcome.used?.outOfMemory) return outcome;
+  const cause = outOfMemoryCause({ oomKill: null, exit: 0 });
+  return { ...outcome, result: "failed", state: "OUT_OF_MEMORY", cause };
 }
 
 function failureCause(exit: ExitReceipt, result: Outcome["result"], state?: SlurmState): string | undefined {

@@ -13,6 +13,8 @@ export interface Usage {
   readonly nodes?: number;
   readonly gpus?: number;
   readonly energyJoules?: number;
+  /** Slurm ended it as OUT_OF_MEMORY, whatever its exit code. */
+  readonly outOfMemory?: true;
 }
 
 /** `00:45:12, cpu 00:20:00 of 06:01:36, 3.98 GB of 4 GB on 1 node, 2 GPUs`; empty where nothing is known. */

@@ -69,6 +69,7 @@ function usageOf(job: Row, steps: readonly Row[]): Usage {
     memoryBytes: memory === undefined ? undefined : memory / (nodes || 1),
     nodes: recorded(nodes),
     gpus: recorded(wholeNumber(allocated["gres/gpu"] ?? "")),
+    outOfMemory: job.State === "OUT_OF_MEMORY" ? true : undefined,
     energyJoules: energies.length === 0 ? undefined : Math.max(...energies),
   };
   return Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== undefined));

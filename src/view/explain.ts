@@ -1,5 +1,7 @@
 /** `explain JOB`: where one job stands, why it waits, who can act, and everything that happened to it. */
+import { type Diagnosis, diagnose } from "../job/diagnosis.ts";
 import { type Job, lanes } from "../job/job.ts";
+import { type Usage, usageWords } from "../job/usage.ts";
 import { escapeText } from "../log.ts";
 import { daemonFacts, type Fact, type Facts, type Look, labelled } from "./facts.ts";
 import type { Told } from "./history.ts";
@@ -22,7 +24,7 @@ export function explainJson({ jobId, job, history }: Explained, facts: Facts): o
   return {
     writtenAt: isoTime(writtenAt),
     ...row,
-    ...(job ? { directory: job.dir, whoCanAct: whoCanAct(job, overview), trouble: troubles(job) } : {}),
+    ...(job ? { directory: job.dir, whoCanAct: whoCanAct(job, overview), trouble: troubles(job), ...endOf(job) } : {}),
     history: history.map(({ at, text }) => ({ at: isoTime(at), text })),
   };
 }
@@ -46,6 +48,7 @@ function factsOf(job: Job, { overview, now }: Facts): Fact[] {
   const { claim, run, stop, server, closed } = job;
   const outlook = overview?.jobs[job.id];
   const ref = run.stage === "none" ? undefined : run.ref;
+  const end = endOf(job);
   const optional = (name: string, text: string | undefined): Fact[] => (text ? [[name, text]] : []);
   return [
     ["runs as", `${job.profileKey} (${job.backend})${job.submitUser === null ? "" : `, for ${job.submitUser}`}`],
@@ -53,7 +56,10 @@ function factsOf(job: Job, { overview, now }: Facts): Fact[] {
     ...optional("next", nextText(job, outlook, now)),
     ...optional("ending", stop && !closed ? `${stop.detail}, since ${span(now - stop.at)}` : undefined),
     ...troubles(job).map(({ lane, cause, failures }): Fact => ["trouble", `${lane}: ${cause} (${failures} in a row)`]),
+    ...optional("cause", end.cause),
     ["who acts", whoCanAct(job, overview)],
+    ...optional("hint", end.hint),
+    ...optional("used", end.used && usageWords(end.used)),
     ...optional("claimed", claim.stage === "ours" ? `${localTime(claim.at)}, ${span(now - claim.at)} ago` : undefined),
     ...optional("run", ref?.schedulerId === undefined ? undefined : `${ref.schedulerId}, named ${ref.name}`),
     ...optional("seen", outlook?.lookedAt === undefined ? undefined : `${span(now - outlook.lookedAt)} ago`),
@@ -61,6 +67,14 @@ function factsOf(job: Job, { overview, now }: Facts): Fact[] {
     ...optional("to report", job.outbox.map(({ status }) => status).join(", ")),
     ["directory", job.cleaned ? `${job.dir} (removed)` : job.dir],
   ];
+}
+
+/** Why it ended so, and what it has used; nothing while it goes on. */
+function endOf(job: Job): Omit<Diagnosis, "who"> & { readonly used?: Usage } {
+  if (job.run.stage !== "ended") return {};
+  const { who: _, ...why } = diagnose(job, job.run.outcome);
+  const { used } = job.run.outcome;
+  return { ...why, ...(used && { used }) };
 }
 
 function troubles({ waits, closed }: Job) {

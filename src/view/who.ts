@@ -1,9 +1,8 @@
 /** Who can act on a job as it stands: mostly nobody need, and saying so lets an operator sleep. */
 import { diagnose } from "../job/diagnosis.ts";
 import { type Job, lanes } from "../job/job.ts";
+import { operator } from "../job/who.ts";
 import type { Overview } from "../journal/overview.ts";
-
-const operator = "the operator of this worker";
 
 /** Tries in a row that failed before somebody is asked to look. */
 const troublingFailures = 3;

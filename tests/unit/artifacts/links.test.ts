@@ -102,7 +102,8 @@ describe("links", () => {
     const inside = { absolute: "/output/deep/f", around: "../output/deep/f", over: "../../../output/deep/../deep/f" };
     const outside = { host: "/outputs/deep/f", job: "/output/../work/secret", root: "/" };
     for (const [name, target] of Object.entries({ ...inside, ...outside })) symlinkSync(target, join(output, name));
-    const names = async (how = {}) => [...(await w.files.list(place, "output", how)).rows].map(({ path }) => path).sort();
+    const names = async (how = {}) =>
+      [...(await w.files.list(place, "output", how)).rows].map(({ path }) => path).sort();
     expect(await names()).toEqual(["deep/f"]);
     writeFileSync(join(w.dir, ".emx2/container.sh"), "");
     expect(await names()).toEqual(["absolute", "around", "deep/f", "over"]);

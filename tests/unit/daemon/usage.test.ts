@@ -4,6 +4,7 @@ import { closeRun } from "../../../src/daemon/run-effects.ts";
 import { usageAtEnd } from "../../../src/daemon/usage.ts";
 import { decide } from "../../../src/job/decide.ts";
 import type { Job } from "../../../src/job/job.ts";
+import type { Usage } from "../../../src/job/usage.ts";
 import type { Scheduler, UsageAnswer } from "../../../src/scheduler/scheduler.ts";
 import { createMemoryFiles } from "../../simulation/memory-files.ts";
 import { createVirtualClock } from "../../simulation/virtual-clock.ts";
@@ -77,4 +78,13 @@ test("CloseRun comes again after a pause, and brings what was used into the job'
   ]);
   expect(done.run).toMatchObject({ stage: "ended", outcome: { used: { maxRssBytes: 2 ** 30 } } });
   expect(done.outbox.at(-1)?.detail).toContain("used: 1 GB on 1 node");
+});
+
+test("a process that was killed for memory, which accounting alone tells of, is no success", () => {
+  const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
+  const closed = (used: Usage) => play([...toTracked, ended(effect, ok<"CloseRun">({ stderrTail: [], used }))]).run;
+  const killed = closed({ outOfMemory: true });
+  expect(killed).toMatchObject({ outcome: { result: "failed", state: "OUT_OF_MEMORY" } });
+  expect(JSON.stringify(killed)).toContain("though its program exited 0");
+  expect(closed({ nodes: 1 })).toMatchObject({ outcome: { result: "succeeded" } });
 });

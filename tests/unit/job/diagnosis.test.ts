@@ -32,13 +32,81 @@ describe("diagnose", () => {
 
   test("a container that did not begin is told by Apptainer's own last words, unless something else ended it", () => {
     const words = ["FATAL:   stat /opt/none: no such file or directory"];
-    const { cause, who } = diagnose(job, failed({ exitCode: 255, signal: 0 }), words);
-    expect([cause, who]).toEqual([
-      "the program is not in the image",
-      expect.stringMatching(/^the operator.*: correct/),
-    ]);
+    expect(diagnose(job, failed({ exitCode: 255, signal: 0 }), words)).toEqual({
+      cause: "the program is not in the image",
+      who: "the operator of this worker",
+      hint: expect.stringMatching(/^correct/),
+    });
     expect(diagnose(job, failed({ state: "TIMEOUT", exitCode: 255 }), words).cause).toMatch(/time limit/);
     expect(diagnose(job, failed({ exitCode: 7, signal: 0 }), words).cause).toMatch(/exit code 7/);
+  });
+
+  const gb = 2 ** 30;
+  const exit = (exitCode: number) => failed({ proof: "receipt", exitCode, signal: 0 });
+  const lost = failed({ state: "OUT_OF_MEMORY" });
+
+  test.each([
+    [{ memoryBytes: 4 * gb, maxRssBytes: 3.98 * gb, nodes: 1 }, "asked 4 GB, peaked at 3.98 GB: raise memory"],
+    [{ memoryBytes: 4 * gb, maxRssBytes: gb, nodes: 2 }, /4 GB on each node, peaked at 1 GB when it was last sampled/],
+    [{ memoryBytes: 4 * gb }, "asked 4 GB: raise memory"],
+    [{ maxRssBytes: gb }, undefined],
+  ] as const)("tells the numbers of memory: %j", (used, hint) => {
+    const said = diagnose(job, { ...lost, used }).hint;
+    if (hint instanceof RegExp) expect(said).toMatch(hint);
+    else expect(said).toBe(hint as string);
+  });
+
+  test("tells the numbers of time", () => {
+    const used = { timeLimitSeconds: 3600, elapsedSeconds: 3603, cpuSeconds: 61 };
+    expect(diagnose(job, failed({ state: "TIMEOUT", used })).hint).toBe(
+      "asked 01:00:00, ran 01:00:03, cpu 00:01:01: raise time",
+    );
+  });
+
+  test.each([
+    ["RuntimeError: CUDA out of memory. Tried to allocate", /GPU's memory/, /smaller batches/],
+    ["mkdir: cannot create directory: No space left on device", /file system was full/, /tmp_dir/],
+    ["touch: cannot touch '/input/a': Read-only file system", /its inputs/, /submitter/],
+    ["/opt/run: cannot execute binary file: Exec format error", /another processor/, /operator/],
+    ["prelude.sh: line 2: module: command not found", /prelude/, /operator/],
+    ["cat: /data/x: Stale file handle", /file system of the node/, /runs the cluster/],
+  ])("reads stderr: %s", (line, cause, who) => {
+    const said = diagnose(job, exit(1), ["first", line, "last"]);
+    expect(said.cause).toMatch(cause);
+    expect(said.who).toMatch(who);
+    // Of a program that ended well, or that its time limit ended, it says nothing.
+    expect(diagnose(job, succeeded, [line])).toEqual({});
+    expect(diagnose(job, failed({ state: "TIMEOUT", exitCode: 1 }), [line]).cause).toMatch(/time limit/);
+  });
+
+  test("a program that found no memory is told with the numbers", () => {
+    const used = { memoryBytes: gb, maxRssBytes: gb };
+    const said = diagnose(job, { ...exit(1), used }, ["MemoryError"]);
+    expect(said.hint).toBe("asked 1 GB, peaked at 1 GB: raise memory");
+  });
+
+  test.each([
+    [137, /SIGKILL/, /memory in the profile/],
+    [132, /SIGILL/, /other nodes/],
+    [139, /SIGSEGV, exit code 139/, /^the submitter$/],
+    [200, /exit code 200$/, /^the submitter$/],
+  ])("a death told by exit code %d", (code, cause, who) => {
+    expect(diagnose(job, exit(code)).cause).toMatch(cause);
+    expect(diagnose(job, exit(code)).who).toMatch(who);
+  });
+
+  test("exit code 255 of an image is perhaps Apptainer's, and 94 without a receipt the batch script's", () => {
+    const image = { path: "/i.sif", state: "1", sha256: "ab" };
+    expect(diagnose({ ...job, image }, exit(255)).cause).toContain("Apptainer");
+    expect(diagnose(job, exit(255)).cause).not.toContain("Apptainer");
+    expect(diagnose(job, failed({ exitCode: 94, signal: 0 })).cause).toContain("job directory");
+    expect(diagnose(job, exit(94)).who).toBe("the submitter");
+    expect(diagnose(job, failed({ reason: "JobLaunchFailure", exitCode: 1 })).who).toBe("whoever runs the cluster");
+  });
+
+  test("reads the lines that the run has left, where none are handed in", () => {
+    const run = { stage: "ended", outcome: exit(1), stderrTail: ["Disk quota exceeded"] } as const;
+    expect(diagnose({ ...job, run }, exit(1)).cause).toBe("a disk quota was full");
   });
 
   test("keeps what the evidence has said itself", () => {
