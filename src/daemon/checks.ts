@@ -12,6 +12,7 @@ import { submittingUser } from "./account.ts";
 import { checkConfiguration, checkSecret } from "./checks/configuration.ts";
 import { checkOtherDirectories, checkStateDir, checkTmpDir } from "./checks/directories.ts";
 import { checkEmx2 } from "./checks/emx2.ts";
+import { checkImages } from "./checks/images.ts";
 import { type CheckItem, failed } from "./checks/item.ts";
 import { checkLoad } from "./checks/load.ts";
 import { checkProfiles } from "./checks/profiles.ts";
@@ -54,6 +55,7 @@ function begin({ config, written, clock, log, signal }: CheckParts): readonly Pr
     directories.then((each) => checkTmpDir(each, cluster)),
     directories.then((each) => checkOtherDirectories(each)),
     checkPrograms({ config, clock, signal, env: process.env }),
+    checkImages({ config, clock, env: process.env }),
     Promise.all([probe, cluster]).then(([slurm, { answers, partitions }]) => {
       const { profiles, apptainer } = config;
       return checkProfiles({ profiles, tmpDir: apptainer.tmpDir, partitions, probe: answers ? slurm : undefined });

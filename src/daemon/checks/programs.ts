@@ -1,9 +1,9 @@
 /**
- * What profiles run: host programs, Apptainer and its images, looked at from this host. A name, or what only a prelude or the
+ * What profiles run: host programs and Apptainer, looked at from this host. A name, or what only a prelude or the
  * compute nodes provide, can not be judged from here, and is a warning.
  */
 import { constants } from "node:fs";
-import { access, open, stat } from "node:fs/promises";
+import { access, stat } from "node:fs/promises";
 import { answeredWithin } from "../../artifacts/storage-fault.ts";
 import type { Clock } from "../../clock.ts";
 import type { Config } from "../../config/config.ts";
@@ -16,8 +16,6 @@ import { type CheckItem, failed, listed, ok, warning } from "./item.ts";
 /** A dead mount never answers. */
 const answerMs = 5_000;
 const versionTimeoutMs = 15_000;
-/** A SIF begins with a line for the kernel, 32 bytes, then its mark. */
-const sifMark = { at: 32, bytes: Buffer.from("SIF_MAGIC") };
 
 export interface ProgramParts {
   readonly clock: Clock;
@@ -31,11 +29,10 @@ export async function checkPrograms(parts: ProgramParts): Promise<CheckItem[]> {
   const entrypoints = distinct(profiles, ({ workload }) =>
     workload.kind === "host" ? workload.entrypoint : undefined,
   );
-  const images = distinct(profiles, ({ workload }) => (workload.kind === "image" ? workload.image : undefined));
+  const usesImages = profiles.some(({ workload }) => workload.kind === "image");
   const items = await Promise.all([
     ...[...entrypoints].map(([entrypoint, keys]) => hostProgram(parts, entrypoint, keys)),
-    ...(images.size === 0 ? [] : [apptainer(parts)]),
-    ...[...images].map(([image, keys]) => imageFile(parts.clock, image, keys)),
+    ...(usesImages ? [apptainer(parts)] : []),
   ]);
   return items;
 }
@@ -111,42 +108,4 @@ function evaluates(words: string): boolean {
   const least = name.startsWith("singularity") ? [3, 10] : [1, 1];
   const newer = Number(major) - (least[0] ?? 0) || Number(minor) - (least[1] ?? 0);
   return newer < 0;
-}
-
-async function imageFile(clock: Clock, path: string, users: readonly Profile[]): Promise<CheckItem> {
-  const item = `sif_image of ${listed(users.map(({ key }) => key))}`;
-  try {
-    return await answeredWithin(clock, answerMs, path, async () => {
-      const stats = await stat(path);
-      if (stats.isDirectory())
-        return warning(item, `${path} is a directory`, "a SIF file starts faster and can not change");
-      if (!stats.isFile()) return failed(item, `${path} is not a file`, "name the image itself");
-      if (stats.size === 0) return failed(item, `${path} is empty`, "build or copy it again");
-      return (await isSif(path))
-        ? ok(item, `${path}, ${(stats.size / 2 ** 20).toFixed(0)} MiB`)
-        : failed(item, `${path} is no SIF image`, "build or copy it again");
-    });
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    return failed(
-      item,
-      `${path}: ${storageFault(error)}`,
-      "correct sif_image, or put the image there, readable for this user",
-    );
-  }
-}
-
-async function isSif(path: string): Promise<boolean> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(
-      Buffer.alloc(sifMark.bytes.length),
-      0,
-      sifMark.bytes.length,
-      sifMark.at,
-    );
-    return buffer.subarray(0, bytesRead).equals(sifMark.bytes);
-  } finally {
-    await file.close();
-  }
 }
