@@ -1,5 +1,7 @@
 /** A job's end waits for what it has used, and not for long. */
 import { expect, test } from "bun:test";
+import type { EffectContext } from "../../../src/daemon/effect-context.ts";
+import { createPerformer } from "../../../src/daemon/effects.ts";
 import { closeRun } from "../../../src/daemon/run-effects.ts";
 import { usageAtEnd } from "../../../src/daemon/usage.ts";
 import { decide } from "../../../src/job/decide.ts";
@@ -87,4 +89,11 @@ test("a process that was killed for memory, which accounting alone tells of, is 
   expect(killed).toMatchObject({ outcome: { result: "failed", state: "OUT_OF_MEMORY" } });
   expect(JSON.stringify(killed)).toContain("though its program exited 0");
   expect(closed({ nodes: 1 })).toMatchObject({ outcome: { result: "succeeded" } });
+});
+
+test("accounting is asked again after a pause, and not at once", () => {
+  const performer = createPerformer({ delays: {}, clock } as unknown as EffectContext);
+  const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
+  expect(performer.delayMs(effect, ok<"CloseRun">({ later: true }), 0)).toBe(1_500);
+  expect(performer.delayMs(effect, ok<"CloseRun">({ stderrTail: [] }), 0)).toBeUndefined();
 });

@@ -206,6 +206,20 @@ describe("explain", () => {
     expect(text).toMatch(/\nhistory \(times in [+-]\d\d:\d\d\)\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}claimed\\x1b\[2J$/);
   });
 
+  test("of a job that has ended says why, with the numbers, and what it used", () => {
+    const used = { memoryBytes: 2 ** 32, maxRssBytes: 2 ** 32 };
+    const outcome = { result: "failed", proof: "sacct", state: "OUT_OF_MEMORY", outputDir: "output", used } as const;
+    const job: Job = { ...pending, run: { stage: "ended", outcome, stderrTail: [] } };
+    const text = explainText({ jobId: job.id, job, history }, facts, wide);
+    expect(text).toContain("cause       the job needed more memory than it had\n");
+    expect(text).toContain("hint        asked 4 GB, peaked at 4 GB: raise memory\n");
+    expect(text).toContain("used        4 GB of 4 GB\n");
+    expect(explainJson({ jobId: job.id, job, history }, facts)).toMatchObject({
+      hint: expect.stringMatching(/raise memory/),
+      used,
+    });
+  });
+
   test("of a job that is no longer kept tells the history", () => {
     const explained = { jobId: "gone", job: undefined, history };
     expect(explainText(explained, facts, wide)).toContain("no longer kept");
