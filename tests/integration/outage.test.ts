@@ -31,8 +31,8 @@ function endedInSlurm({ slurmDir }: Stage): number {
 
 describe("EMX2 is gone while 100 jobs run and end", () => {
   const jobs = 100;
-  /** The poll, the control calls and the transfers that were under way, each tried thrice; then one probe at a time. */
-  const mostUnderWay = (1 + 8 + 4) * 3;
+  /** The poll, the control calls, the scripts and the transfers that were under way, each tried thrice; then one probe at a time. */
+  const mostUnderWay = (1 + 8 + 4 + 4) * 3;
   const probes = 3;
 
   test(
