@@ -20,6 +20,8 @@ export interface Ring {
   timeoutMs?: number;
   /** How many of a file's concurrent tests run at a time; left out: Bun's 20. */
   concurrency?: number;
+  /** Files at a time, each in a process of its own; left out: all in one, one after the other. */
+  filesAtOnce?: number;
   /** Its tests play on real processes and real time, where a busy machine can fail what is right. */
   playsInRealTime?: boolean;
   env?: Record<string, string>;
@@ -60,6 +62,7 @@ async function runTests(ring: Ring, paths: readonly string[], report: string): P
   const timeoutMs = ring.timeoutMs ?? testTimeoutMs;
   const flags = ["--only-failures", `--timeout=${timeoutMs}`, "--reporter=junit", `--reporter-outfile=${report}`];
   if (ring.concurrency !== undefined) flags.push(`--max-concurrency=${ring.concurrency}`);
+  if (ring.filesAtOnce !== undefined) flags.push(`--parallel=${ring.filesAtOnce}`);
   if (ring.without !== undefined) flags.push(`--path-ignore-patterns=${ring.without}`);
   const exitCode = await run(["bun", "test", ...flags, ...paths.map((path) => `./${path}`)], ring.env);
   const judged = judge(exitCode, existsSync(report) ? readFileSync(report, "utf8") : "", skips, ci);

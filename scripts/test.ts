@@ -14,6 +14,8 @@ import { decide, findApptainer, imagesFor, installSlurm, startCluster, thisMachi
 
 const wholeLimitMs = 24 * 60_000;
 const slurmTestTimeoutMs = 120_000;
+/** These mostly wait too; more at once would play too slowly where there are two processors. */
+const filesOfIntegrationAtOnce = 2;
 /** Most of these wait, some of them for minutes. */
 const faultsAtOnce = 8;
 /** As tests/skips.txt calls the tests of the Slurm ring that run jobs in images. */
@@ -39,7 +41,15 @@ const steps: Readonly<Record<Step, () => Promise<Result>>> = {
   contract: () => runRing({ directory: "tests/contract" }, reports),
   build: () => check("bun", "scripts/build.ts"),
   integration: () =>
-    runRing({ directory: "tests/integration", without: "tests/integration/slurm/**", playsInRealTime: true }, reports),
+    runRing(
+      {
+        directory: "tests/integration",
+        without: "tests/integration/slurm/**",
+        filesAtOnce: filesOfIntegrationAtOnce,
+        playsInRealTime: true,
+      },
+      reports,
+    ),
   fault,
   simulation: () => runRing({ directory: "tests/simulation" }, reports),
   smoke: () => runRing({ directory: "tests/smoke" }, reports),
