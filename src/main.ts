@@ -18,6 +18,7 @@ import { register } from "./commands/register.ts";
 import { retry } from "./commands/retry.ts";
 import { run } from "./commands/run.ts";
 import { status } from "./commands/status.ts";
+import { tryOut } from "./commands/try.ts";
 import { resolveCommand } from "./commands/usage.ts";
 import { version } from "./commands/version.ts";
 import { errnoOf } from "./errors.ts";
@@ -39,6 +40,7 @@ const root = {
     clean,
     register,
     demo,
+    try: tryOut,
     config: {
       meta: { name: "config", description: "show the effective configuration, or its JSON Schema" },
       subCommands: { show: configShow, schema: configSchema },

@@ -4,22 +4,19 @@
  */
 import { defineCommand } from "citty";
 import { systemClock } from "../clock.ts";
-import { compose } from "../daemon/compose.ts";
 import { type ServedEmulator, serve } from "../emulator/serve.ts";
 import { addArtifact, addJob, addWorkerCredential } from "../emulator/submitter.ts";
-import { isTerminal } from "../job/status.ts";
-import { type Log, writeToStderr } from "../log.ts";
-import { createLifeView, type LifeScreen } from "../view/life.ts";
-import { colorsOf } from "../view/lines.ts";
-import { columnsOf, wrapped } from "../view/width.ts";
+import type { Log } from "../log.ts";
+import type { LifeScreen } from "../view/life.ts";
+import { wrapped } from "../view/width.ts";
 import { demoConfig, type Place, processorOf, workDirectory, workerId } from "./demo-config.ts";
 import { type DemoJob, demoJobs } from "./demo-jobs.ts";
 import { demoReport } from "./demo-report.ts";
 import { type Verdict, verdictOf } from "./demo-verdict.ts";
 import { exitCodes } from "./exit.ts";
 import { globals, logFor, signalOf } from "./globals.ts";
+import { rehearse, screenOf } from "./rehearsal.ts";
 import { UsageError } from "./usage.ts";
-import { version } from "./version.ts";
 
 /** A queue may be long; a demo that waits longer is better looked at by hand. */
 const patienceMs = 15 * 60_000;
@@ -62,15 +59,6 @@ export const demo = defineCommand({
   },
 });
 
-function screenOf(stream: NodeJS.WriteStream): LifeScreen {
-  return {
-    columns: columnsOf(stream, process.env),
-    live: stream.isTTY === true && process.env["TERM"] !== "dumb",
-    colors: colorsOf(stream),
-    write: (text) => void stream.write(text),
-  };
-}
-
 interface Play {
   readonly place: Place;
   readonly screen: LifeScreen;
@@ -83,27 +71,15 @@ async function play(emx2: ServedEmulator, { place, screen, log, signal }: Play):
   addWorkerCredential(emx2.state, workerId, secret);
   const jobs = demoJobs(place.pollIntervalMs);
   const ids = new Map(jobs.map((job) => [submit(emx2, job), job]));
-  const view = createLifeView(
-    screen,
-    [...ids].map(([id, job]) => [id, job.name]),
-  );
-  const over = new AbortController();
-  const composed = await compose({
+  await rehearse(emx2, {
     config: demoConfig({ baseUrl: emx2.url, secret }, jobs, place),
     backend: place.slurm ? "slurm" : "shell",
-    log: log((text) => view.aside(() => writeToStderr(text))),
-    version: version.text,
+    jobs: new Map([...ids].map(([id, { name }]) => [id, name])),
+    screen,
+    log,
     signal,
-    onChange() {
-      for (const [id] of ids) view.show(id, emx2.state.jobs.get(id)?.transitions ?? []);
-      const open = [...ids.keys()].some((id) => !isTerminal(emx2.state.jobs.get(id)?.status ?? "PENDING"));
-      if (!open) over.abort();
-    },
+    patienceMs,
   });
-  if (composed.is === "held") throw new Error(`a fresh state directory is held by ${composed.by}`);
-  const tooLong = systemClock.timer(patienceMs, () => over.abort());
-  await composed.daemon.run(AbortSignal.any([signal, over.signal]));
-  tooLong();
   return [...ids].map(([id, job]) => verdictOf(emx2.state, id, job));
 }
 

@@ -88,6 +88,12 @@ function checkArguments(command: CommandDef, name: string, argv: readonly string
   if (fault !== undefined) throw new UsageError(`${name}: ${fault}`, name);
 }
 
+/** All that an option was given, which may be given again; citty keeps the last one alone. */
+export function valuesOf(argv: readonly string[], args: ArgsDef, option: string): string[] {
+  const tokens = tokensOf(optionsOf({ args }), argv);
+  return tokens.flatMap((token) => (token.kind === "option" && token.name === option ? (token.value ?? []) : []));
+}
+
 /** What stands without an option before it, as help names it. */
 export function operandsOf(command: CommandDef): string[] {
   const args = Object.entries((command.args ?? {}) as ArgsDef);

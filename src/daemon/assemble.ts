@@ -66,6 +66,8 @@ export interface Settings {
   readonly killWaitMs: number;
   readonly stderrLinesInReports: number;
   readonly maxLogBytes: number;
+  /** Jobs look around before their workload starts. */
+  readonly isTrial?: boolean;
   jobDir(jobId: JobId): string;
   /** Of the job directories that are there. */
   jobsOnDisk(): Promise<readonly JobId[]>;
@@ -147,6 +149,7 @@ export function assemble(seams: Seams, settings: Settings, effects?: EffectTable
     stderrLinesInReports: settings.stderrLinesInReports,
     maxLogBytes: settings.maxLogBytes,
     sealMs: settings.waits.sealMs,
+    isTrial: settings.isTrial ?? false,
     uploadRetryMs: settings.uploadRetryMs,
     delays,
     profileOf: (key) => byKey.get(key),

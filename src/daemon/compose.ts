@@ -44,6 +44,8 @@ export interface DaemonOptions {
   readonly clock?: Clock;
   /** Jobs that EMX2 calls ours and nothing here knows are carried on. */
   readonly takeOver?: boolean;
+  /** Jobs look around before their workload starts. */
+  readonly isTrial?: boolean;
   /** How long to wait for another instance to end. */
   readonly lockWaitMs?: number;
   readonly onChange?: (job: Job, before: Job | undefined, event: JobEvent) => void;
@@ -151,6 +153,7 @@ async function daemonOn(journal: Journal, hold: Hold, clock: Clock, options: Dae
       jobDir: (jobId) => join(tmpDir, jobId),
       jobsOnDisk: async () => (await namesIn(clock, tmpDir)).filter((name) => uuid.test(name)),
       takeOver: options.takeOver ?? false,
+      isTrial: options.isTrial ?? false,
       sightOf: createSight(clock, (other) =>
         watchLease(other, { clock, here: thisProcess(), staleMs: config.worker.stateLeaseMs, signal: options.signal }),
       ),

@@ -33,6 +33,8 @@ export interface EffectContext {
   readonly maxLogBytes: number;
   /** How long outputs may be hashed on the compute node. */
   readonly sealMs: number;
+  /** Jobs look around before their workload starts. */
+  readonly isTrial: boolean;
   /** How long EMX2 may fail to take a file; null: for ever. */
   readonly uploadRetryMs: number | null;
   schedulerOf(backend: BackendName): Scheduler;

@@ -20,7 +20,7 @@ import { usageAtEnd } from "./usage.ts";
 export async function writeScript(
   job: Job,
   effect: EffectOf<"WriteScript">,
-  context: Pick<EffectContext, "profileOf" | "client" | "files" | "apptainer" | "clock" | "sealMs">,
+  context: Pick<EffectContext, "profileOf" | "client" | "files" | "apptainer" | "clock" | "sealMs" | "isTrial">,
   signal: AbortSignal,
 ): Promise<Ending<"WriteScript">> {
   const profile = context.profileOf(job.profileKey);
@@ -33,8 +33,8 @@ export async function writeScript(
   const { inPlace, outputBase, made } = staying(job, profile);
   const based = outputBase === undefined ? {} : { outputBase };
   const sources = await readSources(files, job.dir);
-  const { sealMs } = context;
-  const asked = { jobId: job.id, dir: job.dir, ...based, sources, profile, apptainer, sealMs, parametersText };
+  const { sealMs, isTrial } = context;
+  const asked = { jobId: job.id, dir: job.dir, ...based, sources, profile, apptainer, sealMs, isTrial, parametersText };
   const script = controlFiles(asked);
   if (script.is === "refused") return { result: script };
   const taken = made === undefined ? null : await files.makeOutputBase(made);

@@ -10,6 +10,7 @@
 import containerScript from "./container.sh" with { type: "text" };
 import jobScript from "./job.sh" with { type: "text" };
 import type { ApptainerSettings, Bind, ImageWorkload, Profile } from "./profile.ts";
+import { trialFiles } from "./trial.ts";
 import { type CommandRule, type EnvironmentEntry, parseWorkload, type Workload } from "./workload.ts";
 
 export interface ScriptInput {
@@ -26,6 +27,8 @@ export interface ScriptInput {
   readonly sealMs: number;
   /** The source text of the job's parameters, passed on untouched. */
   readonly parametersText: string;
+  /** It looks around before it starts the workload. */
+  readonly isTrial?: boolean;
 }
 
 /** Where a posix input lies: a directory, or a single file. */
@@ -55,6 +58,7 @@ export function controlFiles(input: ScriptInput): Script {
   const inImage = profile.workload.kind === "image";
   const cause = inImage ? lostOnTheWay(parsed.workload.environment) : undefined;
   if (cause !== undefined) return { is: "refused", cause };
+  const trial = input.isTrial ? trialFiles(insideOf(input)) : { files: [], lines: [] };
   return {
     is: "written",
     parametersHash: parsed.parametersHash,
@@ -62,10 +66,14 @@ export function controlFiles(input: ScriptInput): Script {
       { name: "job.sh", content: jobScript, executable: true },
       ...(inImage ? [{ name: containerScriptName, content: containerScript }] : []),
       { name: "prelude.sh", content: lines(["# Lines of the operator's.", ...profile.prelude]) },
-      { name: "environment.sh", content: environmentFile(input, parsed.workload) },
+      {
+        name: "environment.sh",
+        content: environmentFile(input, parsed.workload) + trial.lines.map((line) => `${line}\n`).join(""),
+      },
       { name: "command.sh", content: commandFile(input, parsed.workload) },
       { name: "parameters.json", content: parametersText },
       ...(outputBase === undefined ? [] : [{ name: "output-base", content: lines([outputBase]) }]),
+      ...trial.files,
       ...(profile.sealOutputs ? [{ name: "seal", content: lines([String(Math.ceil(input.sealMs / 1_000))]) }] : []),
     ],
   };
@@ -171,6 +179,16 @@ const shellsOwn = new RegExp(
     "PROMPT_\\w+|PS[0-9]|PWD|RANDOM|READLINE_\\w+|REPLY|SECONDS|SHELL|SHLVL|SRANDOM|TERM|TEXTDOMAIN\\w*|TIMEFORMAT|TMOUT",
   ].join("|")})=`,
 );
+
+/** How the image's shell is started, with the same mounts and options as the workload. */
+function insideOf(input: ScriptInput): { readonly words: readonly string[]; readonly image: string } | undefined {
+  const { workload } = input.profile;
+  if (workload.kind !== "image") return undefined;
+  return {
+    words: apptainerWords({ ...workload, entrypoint: "/bin/sh" }, input, undefined),
+    image: quote(workload.image),
+  };
+}
 
 function commandFile(input: ScriptInput, workload: Workload): string {
   const { profile } = input;

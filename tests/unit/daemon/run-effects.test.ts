@@ -136,6 +136,7 @@ describe("WriteScript", () => {
       profileOf: () => hostProfile,
       apptainer: { command: "apptainer", binds: [] },
       sealMs: 0,
+      isTrial: false,
     };
     const effect = { kind: "WriteScript", attempt: "a1" } as const;
     const { result } = await writeScript({ ...play(toTracked), id }, effect, { ...context, clock: systemClock }, never);

@@ -1,0 +1,236 @@
+/** What a trial has proved, and what not: a line for each thing that a profile needs, as `check` has them. */
+import { hostname } from "node:os";
+import { type CheckItem, failed, listed, ok, warning } from "../daemon/checks/item.ts";
+import type { StoredJob } from "../emulator/state.ts";
+import { diagnose } from "../job/diagnosis.ts";
+import type { Job } from "../job/job.ts";
+import type { Profile } from "../job/profile.ts";
+import type { Shown } from "../job/trial.ts";
+import { gigabytes, time, type Usage } from "../job/usage.ts";
+import { counted, size } from "../view/when.ts";
+import type { Received } from "./try-received.ts";
+
+export interface Trial {
+  readonly profile: Profile;
+  /** As the embedded EMX2 has it. */
+  readonly stored: StoredJob;
+  /** As the daemon saw it last; absent: it was never claimed. */
+  readonly job: Job | undefined;
+  readonly shown: Shown;
+  readonly received: Received;
+  /** Size in bytes and time of change in seconds since 1970 of the image as it is here. */
+  readonly image?: { readonly bytes: number; readonly mtimeS: number };
+}
+
+/** Of what a limit may be used before it is called close. */
+const closeShare = 0.9;
+const slowFilesMs = 5_000;
+const slowImageMs = 30_000;
+const clockAheadMs = 2_000;
+
+/** As stat(1) of GNU names the types of file systems that several hosts can share, and those that none other sees. */
+const sharedTypes =
+  /^(nfs|nfs4|lustre|gpfs|fhgfs|beegfs|ceph|cifs|smb2|panfs|gfs\/gfs2|ocfs2|afs|wekafs|pvfs2|orangefs)$/;
+const localTypes = /^(ext2\/ext3|xfs|btrfs|tmpfs|ramfs|overlayfs|zfs|f2fs|reiserfs|jfs)$/;
+
+export function verdictsOf(trial: Trial): CheckItem[] {
+  return [
+    jobVerdict(trial),
+    ...[
+      outputs,
+      memory,
+      runTime,
+      sharing,
+      visibility,
+      clocks,
+      imageOnNode,
+      architecture,
+      start,
+      userNamespaces,
+      fuse,
+      gpus,
+      cpus,
+    ]
+      .map((look) => look(trial))
+      .filter((item) => item !== undefined),
+  ];
+}
+
+/** It COMPLETED, and all of its outputs came back. */
+export function isProved({ job, received }: Trial): boolean {
+  return job?.closed?.status === "COMPLETED" && received.fault === undefined;
+}
+
+function jobVerdict({ job }: Trial): CheckItem {
+  const item = "job";
+  if (!job) return failed(item, "it was never taken", "look at what was logged: the daemon says why it takes no jobs");
+  if (!job.closed)
+    return failed(item, "it was still going on when it was no longer waited for", `scancel --name=emx2-${job.id}`);
+  const { status, why } = job.closed;
+  if (status === "COMPLETED") return ok(item, "COMPLETED");
+  // A daemon would wait for somebody to mend it.
+  const refusal = job.stop?.by === "held" ? job.waits.run?.cause : undefined;
+  if (refusal !== undefined) return failed(item, `not submitted: ${refusal}`, "correct the profile, or what it names");
+  if (job.run.stage !== "ended") return { item, result: "failed", detail: `${status}: ${why}` };
+  const { cause, who, hint } = diagnose(job, job.run.outcome);
+  const fix = hint ?? (who && `who can act: ${who}`);
+  return { item, result: "failed", detail: `${status}: ${cause ?? why}`, ...(fix && { fix }) };
+}
+
+function outputs({ job, received }: Trial): CheckItem | undefined {
+  const { files, fault } = received;
+  const item = "outputs";
+  if (fault !== undefined) return failed(item, fault, "see what the log of the job says");
+  if (job?.closed?.status !== "COMPLETED") return undefined;
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  if (files.length === 0) return ok(item, "the program wrote none");
+  return ok(item, `${counted(files.length, "file")}, ${size(bytes)}, each with the hash that was announced`);
+}
+
+function usedOf({ job }: Trial): Usage | undefined {
+  return job?.run.stage === "ended" ? job.run.outcome.used : undefined;
+}
+
+function memory(trial: Trial): CheckItem | undefined {
+  if (!hasRun(trial)) return undefined;
+  const { memoryBytes, maxRssBytes } = usedOf(trial) ?? {};
+  if (maxRssBytes === undefined)
+    return warning(
+      "memory",
+      "what it used was not recorded",
+      "let it run longer than Slurm looks apart (JobAcctGatherFrequency, often 30 s), or have accounting record it",
+    );
+  if (memoryBytes === undefined) return ok("memory", `peaked at ${gigabytes(maxRssBytes)}`);
+  const detail = `asked ${gigabytes(memoryBytes)}, peaked at ${gigabytes(maxRssBytes)}`;
+  if (maxRssBytes < memoryBytes * closeShare) return ok("memory", detail);
+  return warning("memory", `${detail}: that is close`, "raise memory in the profile");
+}
+
+function runTime(trial: Trial): CheckItem | undefined {
+  if (!hasRun(trial)) return undefined;
+  const { timeLimitSeconds, elapsedSeconds } = usedOf(trial) ?? {};
+  if (elapsedSeconds === undefined || timeLimitSeconds === undefined) return undefined;
+  const detail = `asked ${time(timeLimitSeconds)}, ran ${time(elapsedSeconds)}`;
+  if (elapsedSeconds < timeLimitSeconds * closeShare) return ok("time", detail);
+  return warning("time", `${detail}: that is close`, "raise time in the profile");
+}
+
+/** Receipts or Slurm have shown it on a node. */
+function hasRun({ job, shown }: Trial): boolean {
+  return shown.node !== undefined || (job?.run.stage === "ended" && job.run.outcome.node !== undefined);
+}
+
+function sharing({ shown: { node, files } }: Trial): CheckItem | undefined {
+  const item = "tmp_dir";
+  const type = node?.places.work.type;
+  if (node === undefined) return undefined;
+  const [name = ""] = (node.name ?? "").split(".");
+  const isHere = name === "" || name === hostname().split(".")[0];
+  if (!isHere && files) return ok(item, `shared: what ${name} writes is seen here${type ? ` (${type})` : ""}`);
+  if (type !== undefined && sharedTypes.test(type)) return ok(item, `on shared storage (${type})`);
+  const why = "the job ran on this very host, so that nothing shows what other nodes see";
+  if (type !== undefined && localTypes.test(type))
+    return warning(item, `${type}, which is a disk of one host; ${why}`, "put tmp_dir on storage that all nodes share");
+  return warning(item, `${type ?? "an unknown file system"}; ${why}`, "try again with a node of its own (--nodelist)");
+}
+
+function visibility({ shown: { node, files } }: Trial): CheckItem | undefined {
+  const item = "files between node and here";
+  if (node === undefined) return undefined;
+  if (files === undefined)
+    return warning(
+      item,
+      "the node did not see within a minute what was written here",
+      "look at the mount's attribute caching (acdirmax)",
+    );
+  const seconds = `there and back in ${(files.roundTripMs / 1_000).toFixed(1)} s`;
+  if (files.roundTripMs < slowFilesMs) return ok(item, seconds);
+  return warning(
+    item,
+    seconds,
+    "results are noticed later than they need to be: look at the mount's attribute caching",
+  );
+}
+
+function clocks({ shown: { files } }: Trial): CheckItem | undefined {
+  const item = "clock of the node";
+  if (files === undefined) return undefined;
+  const { clockAheadMs: ahead, roundTripMs } = files;
+  const seconds = (ms: number) => (Math.abs(ms) / 1_000).toFixed(1);
+  const detail = `${seconds(ahead)} s ${ahead < 0 ? "behind" : "ahead of"} this host's, give or take ${seconds(roundTripMs / 2)} s`;
+  if (Math.abs(ahead) < clockAheadMs + roundTripMs / 2) return ok(item, detail);
+  return warning(item, detail, "have both follow the same time server: times in reports are the node's");
+}
+
+function imageOnNode({ profile, shown: { node }, image }: Trial): CheckItem | undefined {
+  if (profile.workload.kind !== "image" || node === undefined) return undefined;
+  const item = "image on the node";
+  const path = profile.workload.image;
+  if (node.imageReadable === false)
+    return failed(
+      item,
+      `${path} can not be read there`,
+      "put it on storage that the nodes share, readable for this user",
+    );
+  if (node.imageBytes === undefined || image === undefined) return undefined;
+  if (node.imageBytes !== image.bytes || node.imageMtimeS !== image.mtimeS)
+    return failed(item, `${path} is another file there than here`, "put it on storage that the nodes share");
+  return ok(item, `${path} is there as it is here`);
+}
+
+const machineNames: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64", ppc64: "ppc64le" };
+
+function architecture({ shown: { node } }: Trial): CheckItem | undefined {
+  const here = machineNames[process.arch] ?? process.arch;
+  if (node?.architecture === undefined || node.architecture === here) return undefined;
+  return warning("processor", `the node is ${node.architecture}, this host ${here}`, "build images for the node's");
+}
+
+function start({ shown: { node } }: Trial): CheckItem | undefined {
+  if (node?.startMs === undefined) return undefined;
+  const item = "image start-up";
+  const detail = `${(node.startMs / 1_000).toFixed(1)} s with ${node.starter ?? "an unknown version"}`;
+  if (node.startMs < slowImageMs) return ok(item, detail);
+  return warning(item, detail, "is it unpacked for each job? See user namespaces and FUSE, or its storage");
+}
+
+function userNamespaces({ shown: { node } }: Trial): CheckItem | undefined {
+  if (node?.userNamespaces === undefined) return undefined;
+  const item = "user namespaces";
+  if (node.userNamespaces) return ok(item, "the node lets ordinary users make them");
+  if (node.startExit === 0) return ok(item, "none on the node, and Apptainer started without");
+  return failed(
+    item,
+    "the node refuses them to ordinary users",
+    "have them allowed there, or Apptainer's setuid starter installed",
+  );
+}
+
+function fuse({ shown: { node } }: Trial): CheckItem | undefined {
+  if (node?.fuse === undefined) return undefined;
+  if (node.fuse) return ok("FUSE", "/dev/fuse can be used on the node");
+  return warning(
+    "FUSE",
+    "/dev/fuse can not be used on the node",
+    "without it, and without the setuid starter, an image is unpacked for each job",
+  );
+}
+
+function gpus({ profile, shown: { node, image } }: Trial): CheckItem | undefined {
+  const asked = profile.gpus ?? profile.gres;
+  const look = image ?? node;
+  if (asked === undefined || look === undefined) return undefined;
+  if (look.gpus.length > 0) return ok("GPU", listed(look.gpus));
+  return failed(
+    "GPU",
+    `asked ${asked}, Slurm gave ${node?.slurmGpus ?? "none"}, and the job saw none`,
+    "look at partition, gres and gpu_runtime",
+  );
+}
+
+function cpus({ profile, shown: { node } }: Trial): CheckItem | undefined {
+  if (profile.cpus === undefined || node?.cpus === undefined) return undefined;
+  const detail = `asked ${profile.cpus}, may use ${node.cpus}`;
+  if (node.cpus >= profile.cpus) return ok("CPUs", detail);
+  return warning("CPUs", detail, "look at cpus and at what sbatch_args say of tasks");
+}
