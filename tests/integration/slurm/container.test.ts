@@ -14,7 +14,7 @@ const profiles = {
   posix: { ...shellOf, output_residence: "posix", posix_output_dir: "results" },
   host: { ...shellOf, isolation: "host" },
   options: { ...shellOf, apptainer_args: ["--env=FROM_OPERATOR=a b", "--hostname=elsewhere", "--no-mount=cwd"] },
-  unreadable: { sif_image: "/nowhere/at/all.sif" },
+  absent: { sif_image: "/nowhere/at/all.sif" },
   bare: { sif_image: bare },
   mistaken: { sif_image: tool, container_entrypoint: "/opt/nothing" },
   unbound: { ...shellOf, apptainer_args: ["--bind=/nowhere/at/all:/data"] },
@@ -191,8 +191,16 @@ onImages("a job in an image", () => {
     expect([textOf(output, "id"), textOf(output, "pwd")]).toEqual([`${stage.job(id).slurmJobId}\n`, "/work\n"]);
   });
 
+  test.concurrent("waits where its image is not there, and is never submitted", async () => {
+    const id = submitProgram(stage, "absent", "echo never >/output/never");
+    const why = "the image /nowhere/at/all.sif can not be read: it is not there";
+    const held = async () => (await stage.start("status", "--json").ended()).stdout.includes(why);
+    await stage.until("the profile is held", held, slurmBoundMs);
+    expect(stage.job(id)).toMatchObject({ status: "CLAIMED", slurmJobId: null });
+    expect(stage.slurmJobs(id)).toEqual([]);
+  });
+
   test.concurrent.each([
-    ["the image is not there", "unreadable", "could not open image /nowhere/at/all.sif"],
     ["the program is not in it", "mistaken", "stat /opt/nothing: no such file or directory"],
     ["a bind's source is not there", "unbound", "mount source /nowhere/at/all doesn't exist"],
     ["it has no runscript", "bare", "the image has no runscript: name its program in the profile"],
