@@ -39,8 +39,8 @@ const root = {
     retry,
     clean,
     register,
-    demo,
     try: tryOut,
+    demo,
     config: {
       meta: { name: "config", description: "show the effective configuration, or its JSON Schema" },
       subCommands: { show: configShow, schema: configSchema },
