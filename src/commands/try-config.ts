@@ -50,10 +50,8 @@ export async function makePlace(
 const act = "make a directory for the trial in";
 
 function makeBelow(parent: string, name: string): Promise<void> {
-  return onDisk(act, parent, async () => {
-    mkdirSync(parent, { recursive: true });
-    mkdirSync(join(parent, name), { mode: 0o700 });
-  });
+  // Not `parent`: where it is missing, its file system is not mounted.
+  return onDisk(act, parent, async () => mkdirSync(join(parent, name), { mode: 0o700 }));
 }
 
 /** What lies in the trial's directories once its job has ended. `keep`: the job's and its outputs stay. */

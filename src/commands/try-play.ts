@@ -1,8 +1,9 @@
 /** A trial's course: the embedded EMX2 with its one job, the real engine, and the head node's side of what the job shows. */
-import { stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock as clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
+import { mountOf, readMounts } from "../daemon/checks/mounts.ts";
 import { serve } from "../emulator/serve.ts";
 import { addArtifact, addJob, addWorkerCredential, type NewContent, job as storedJob } from "../emulator/submitter.ts";
 import type { Profile } from "../job/profile.ts";
@@ -49,7 +50,8 @@ export async function play(asked: Asked, around: Pick<Rehearsal, "screen" | "log
     const shown = await readShown(jobDir, await answered);
     const received = await receivedOf(state, jobId, job);
     const image = profile.workload.kind === "image" ? await imageHere(profile.workload.image) : undefined;
-    return { profile, stored: storedJob(state, jobId), job, shown, received, ...(image && { image }) };
+    const mount = mountOf(await readMounts(), await realpath(place.dir));
+    return { profile, stored: storedJob(state, jobId), job, shown, received, mount, ...(image && { image }) };
   } finally {
     over.abort();
     await emx2.stop();

@@ -1,6 +1,7 @@
 /** What a trial has proved, and what not: a line for each thing that a profile needs, as `check` has them. */
 import { hostname } from "node:os";
 import { type CheckItem, failed, listed, ok, warning } from "../daemon/checks/item.ts";
+import { isLocal, type Mount } from "../daemon/checks/mounts.ts";
 import type { StoredJob } from "../emulator/state.ts";
 import { diagnose } from "../job/diagnosis.ts";
 import type { Job } from "../job/job.ts";
@@ -18,6 +19,8 @@ export interface Trial {
   readonly job: Job | undefined;
   readonly shown: Shown;
   readonly received: Received;
+  /** Of `tmp_dir`, here. */
+  readonly mount?: Mount | undefined;
   /** Size in bytes and time of change in seconds since 1970 of the image as it is here. */
   readonly image?: { readonly bytes: number; readonly mtimeS: number };
 }
@@ -27,11 +30,6 @@ const closeShare = 0.9;
 const slowFilesMs = 5_000;
 const slowImageMs = 30_000;
 const clockAheadMs = 2_000;
-
-/** As stat(1) of GNU names the types of file systems that several hosts can share, and those that none other sees. */
-const sharedTypes =
-  /^(nfs|nfs4|lustre|gpfs|fhgfs|beegfs|ceph|cifs|smb2|panfs|gfs\/gfs2|ocfs2|afs|wekafs|pvfs2|orangefs)$/;
-const localTypes = /^(ext2\/ext3|xfs|btrfs|tmpfs|ramfs|overlayfs|zfs|f2fs|reiserfs|jfs)$/;
 
 export function verdictsOf(trial: Trial): CheckItem[] {
   return [
@@ -120,18 +118,16 @@ function hasRun({ job, shown }: Trial): boolean {
   return shown.node !== undefined || (job?.run.stage === "ended" && job.run.outcome.node !== undefined);
 }
 
-function sharing({ shown: { node, files } }: Trial): CheckItem | undefined {
+function sharing({ shown: { node, files }, mount }: Trial): CheckItem | undefined {
   const item = "tmp_dir";
-  const type = node?.places.work.type;
   if (node === undefined) return undefined;
   const [name = ""] = (node.name ?? "").split(".");
-  const isHere = name === "" || name === hostname().split(".")[0];
-  if (!isHere && files) return ok(item, `shared: what ${name} writes is seen here${type ? ` (${type})` : ""}`);
-  if (type !== undefined && sharedTypes.test(type)) return ok(item, `on shared storage (${type})`);
-  const why = "the job ran on this very host, so that nothing shows what other nodes see";
-  if (type !== undefined && localTypes.test(type))
-    return warning(item, `${type}, which is a disk of one host; ${why}`, "put tmp_dir on storage that all nodes share");
-  return warning(item, `${type ?? "an unknown file system"}; ${why}`, "try again with a node of its own (--nodelist)");
+  if (name !== "" && name !== hostname().split(".")[0] && files)
+    return ok(item, `shared: what ${name} writes is seen here, and the other way round`);
+  if (mount === undefined) return undefined;
+  if (!isLocal(mount)) return ok(item, `on ${mount.kind}, which other hosts can see; the job ran on this very host`);
+  const detail = `on ${mount.kind}, a disk of this host, where the job has run; other nodes see it only if it is exported`;
+  return warning(item, detail, "unless this is the only node, put tmp_dir on storage that all nodes share");
 }
 
 function visibility({ shown: { node, files } }: Trial): CheckItem | undefined {

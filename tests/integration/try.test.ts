@@ -137,6 +137,17 @@ test(
   testMs,
 );
 
+test(
+  "a tmp_dir that is not there is not made: its file system is not mounted",
+  async () => {
+    await using stage = await openWith("true", { apptainer: { tmp_dir: "unmounted" } });
+    const { exitCode, stderr } = await stage.start("try", "it/default").ended();
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringMatching(/unmounted: it is not there/) });
+    expect(existsSync(join(stage.dir, "unmounted"))).toBe(false);
+  },
+  testMs,
+);
+
 test.each([
   [["it/defalt"], 2, "did you mean it/default?"],
   [["it/default", "--param", "x"], 2, "--param takes K=V"],

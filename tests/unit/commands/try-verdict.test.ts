@@ -26,6 +26,7 @@ interface Changes {
   readonly outcome?: Partial<Outcome>;
   readonly job?: Partial<Job> | null;
   readonly fault?: string;
+  readonly mount?: NonNullable<Trial["mount"]>;
   readonly gpus?: number | null;
 }
 
@@ -36,6 +37,7 @@ function trialWith({
   job = {},
   fault,
   gpus = 1,
+  mount,
 }: Changes): Trial {
   const closed = { at: 0, status: "COMPLETED", why: "reported COMPLETED" } as const;
   const run = { stage: "ended", outcome: { ...outcome, ...end }, stderrTail: [] } as const;
@@ -57,6 +59,7 @@ function trialWith({
     shown: { node: { ...node, ...seen }, ...(met === null ? {} : { files: met }) },
     received: { files: [{ path: "r", bytes: 3, sha256: "00" }], ...(fault === undefined ? {} : { fault }) },
     image: { bytes: 10, mtimeS: 20 },
+    mount,
   };
 }
 
@@ -131,7 +134,7 @@ describe("not proved, and why", () => {
 describe("proved, and worth a look", () => {
   const near = { used: { memoryBytes: 4 * gigabyte, maxRssBytes: 3.9 * gigabyte } };
   const here = { name: `${hostname().split(".")[0]}.cluster` };
-  const onDisk = (type: string) => ({ ...here, places: { ...node.places, work: { type } } });
+  const on = (kind: string) => ({ point: "/jobs", kind, source: "x", options: [] });
   test.each<[string, Changes, item: string, words: string]>([
     ["memory is close", { outcome: near }, "memory", "asked 4 GB, peaked at 3.9 GB: that is close"],
     ["memory is not known", { outcome: { used: {} } }, "memory", "not recorded"],
@@ -141,8 +144,7 @@ describe("proved, and worth a look", () => {
       "time",
       "asked 00:10:00, ran 00:09:50",
     ],
-    ["tmp_dir is one host's", { node: onDisk("xfs") }, "tmp_dir", "xfs, which is a disk of one host"],
-    ["tmp_dir may be shared", { node: onDisk("fuseblk") }, "tmp_dir", "fuseblk; the job ran on this very host"],
+    ["tmp_dir is one host's", { node: here, mount: on("xfs") }, "tmp_dir", "xfs, a disk of this host"],
     ["files are slow", { files: { roundTripMs: 31_000, clockAheadMs: 0 } }, "files between node and here", "31.0 s"],
     ["files are not seen", { files: null }, "files between node and here", "within a minute"],
     [
@@ -173,7 +175,8 @@ describe("proved, and worth a look", () => {
 
   test.each<[string, Changes]>([
     ["Apptainer that starts without user namespaces", { node: { userNamespaces: false } }],
-    ["shared storage that was seen from this very host", { node: onDisk("lustre") }],
+    ["shared storage that was seen from this very host", { node: here, mount: on("lustre") }],
+    ["a disk that another host has shown to be exported", { mount: on("xfs") }],
     ["a clock that is as far off as the way is long", { files: { roundTripMs: 4_000, clockAheadMs: 3_000 } }],
     ["a job that asks for no GPU", { gpus: null, node: { gpus: [] } }],
   ])("nothing is said of %s", (_, changes) => {
