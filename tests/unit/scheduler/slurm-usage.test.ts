@@ -8,6 +8,7 @@ import { type RunRef, runName } from "../../../src/job/run.ts";
 import { usageWords } from "../../../src/job/usage.ts";
 import { createSlurm } from "../../../src/scheduler/slurm.ts";
 import { readUsage, usageArgv } from "../../../src/scheduler/slurm-usage.ts";
+import { transcript } from "./transcript.ts";
 
 const never = new AbortController().signal;
 const user = "emx2";
@@ -26,6 +27,17 @@ const neighbour = "33.batch||COMPLETED|1||00:00:01|1|9G|1|||batch";
 const read = (...lines: string[]) => readUsage(`${lines.join("\n")}\n`, [run], user).get("3");
 
 describe("readUsage", () => {
+  test("takes a real run's, as this very command printed it", () => {
+    const { argv, stdout } = transcript("22.05.8", "sacct-usage");
+    expect(usageArgv(["2"], 3_600)).toEqual([...argv]);
+    const jobId = "11111111-2222-3333-4444-666666666666";
+    const real: RunRef = { ...run, jobId, name: runName(jobId), schedulerId: "2" };
+    expect(readUsage(stdout, [real], user).get("2")).toEqual({
+      ...{ elapsedSeconds: 8, timeLimitSeconds: 120, cpuSeconds: 2.112, allocatedCpuSeconds: 8 },
+      ...{ maxRssBytes: 10_608 * 1_024, memoryBytes: 100 * 2 ** 20, nodes: 1 },
+    });
+  });
+
   test("takes the peak of all steps, what it had on a node, and GPUs", () => {
     expect(read(job, batch, step, neighbour)).toEqual({
       ...{ elapsedSeconds: 2712, timeLimitSeconds: 3600, cpuSeconds: 3723, allocatedCpuSeconds: 21_696 },
