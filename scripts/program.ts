@@ -27,17 +27,22 @@ export const stopped = () => stop.signal.aborted;
 /** As a shell shows it; undefined where no signal came. */
 export const signalExitCode = () => (signal === undefined ? undefined : 128 + constants.signals[signal]);
 
-/** Returns the exit code. The program gets a group of its own, which is ended as a whole. */
-export async function run(command: readonly string[], env: Record<string, string> = {}): Promise<number> {
+/** Returns the exit code. The program gets a group of its own, which is ended as a whole. `onOutput`: hears what it prints. */
+export async function run(
+  command: readonly string[],
+  env: Record<string, string> = {},
+  onOutput?: (bytes: Uint8Array) => void,
+): Promise<number> {
   if (stopped()) return 1;
   const child = Bun.spawn([...command], {
     cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", onOutput ? "pipe" : "inherit", "inherit"],
     env: { ...withoutProxy(process.env), ...env },
     detached: true,
   });
   const end = () => process.kill(-child.pid, "SIGKILL");
   stop.signal.addEventListener("abort", end);
+  if (onOutput && child.stdout) for await (const bytes of child.stdout) onOutput(bytes);
   const exitCode = await child.exited;
   stop.signal.removeEventListener("abort", end);
   return exitCode;

@@ -89,6 +89,12 @@ export function installSlurm(): void {
 /** Outside of the clone and of every run: it takes 20 seconds to make. The ordinary user has to reach it. */
 const apptainerDir = "/var/cache/emx2-hpc-daemon-tests/apptainer";
 
+/** Kept like Apptainer: it takes a minute or more to make, and 1.2 GB. */
+export const secondDebian = {
+  script: join(scripts, "second.sh"),
+  root: "/var/cache/emx2-hpc-daemon-tests/debian-13",
+} as const;
+
 /** An Apptainer that this machine has, or that is put together for the tests; where neither can be, why. */
 export function findApptainer(): { program: string } | { why: string } {
   const script = Bun.spawnSync([join(scripts, "apptainer.sh"), apptainerDir], { stdin: "ignore" });

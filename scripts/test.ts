@@ -1,18 +1,29 @@
 /**
  * All checks and tests, from the fastest to the real thing; `npm test unit contract` runs the named ones. A ring without
  * a test fails, and so does a skipped test that tests/skips.txt does not allow. The last line is always
- * `N passed, N failed`. What takes too long for every day (`large`) runs only where it is named.
+ * `N passed, N failed`. What takes too long for every day runs only where it is named: `large`, and, without CLUSTER2=1,
+ * `cluster2`.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildFailing } from "./build-failing.ts";
-import { run, signalExitCode, stopOnSignals, stopped } from "./program.ts";
+import { root, run, signalExitCode, stopOnSignals, stopped } from "./program.ts";
 import { ci, type Result, runRing, skips } from "./ring.ts";
 import { allowance } from "./skips.ts";
-import { decide, findApptainer, imagesFor, installSlurm, startCluster, thisMachine, variants } from "./slurm-ring.ts";
+import {
+  decide,
+  findApptainer,
+  imagesFor,
+  installSlurm,
+  secondDebian,
+  startCluster,
+  thisMachine,
+  variants,
+} from "./slurm-ring.ts";
 
-const wholeLimitMs = 24 * 60_000;
+const withSecondCluster = process.env["CLUSTER2"] === "1";
+const wholeLimitMs = (withSecondCluster ? 36 : 24) * 60_000;
 const slurmTestTimeoutMs = 120_000;
 /** These mostly wait too; more at once would play too slowly where there are two processors. */
 const filesOfIntegrationAtOnce = 2;
@@ -22,6 +33,8 @@ const faultsAtOnce = 8;
 const imageTests = "slurm: images";
 /** What tests/integration/large.test.ts plays in small. */
 const inFull = { EMX2_TEST_LARGE_BYTES: String(4 * 1024 ** 3), EMX2_TEST_LARGE_FILES: "10000" };
+/** In characters, of a line that tells of a ring as a whole. */
+const longestLine = 100;
 const failure: Result = { passed: 0, failed: 1, skipped: [] };
 const reports = mkdtempSync(join(tmpdir(), "emx2-hpc-test-"));
 
@@ -29,7 +42,7 @@ const reports = mkdtempSync(join(tmpdir(), "emx2-hpc-test-"));
 const course = [
   [["format", "lint", "types", "unit", "contract", "build"]],
   [["integration"], ["fault", "simulation"]],
-  [["smoke", "slurm", "large"]],
+  [["smoke", "slurm", "large", "cluster2"]],
 ] as const;
 type Step = (typeof course)[number][number][number];
 
@@ -55,8 +68,9 @@ const steps: Readonly<Record<Step, () => Promise<Result>>> = {
   smoke: () => runRing({ directory: "tests/smoke" }, reports),
   slurm,
   large: () => runRing({ directory: "tests/integration/large.test.ts", env: inFull }, reports),
+  cluster2,
 };
-const everyDay = course.flat(2).filter((name) => name !== "large");
+const everyDay = course.flat(2).filter((name) => name !== "large" && (name !== "cluster2" || withSecondCluster));
 /** These run the compiled executable. */
 const needBuild = ["integration", "fault", "smoke", "slurm", "large"];
 
@@ -151,4 +165,17 @@ async function slurm(): Promise<Result> {
   const skipped = [...without, ...results.flatMap((result) => result.skipped)];
   const unsteady = results.flatMap((result) => result.unsteady ?? []);
   return { passed: total("passed"), failed: total("failed"), skipped, unsteady };
+}
+
+/** The Slurm ring once more, in a second Debian with a later Slurm. */
+async function cluster2(): Promise<Result> {
+  let last = "";
+  const ring = ["env", "EMX2_INSTALL_SLURM=1", "bun", "scripts/test.ts", "slurm"];
+  const exitCode = await run([secondDebian.script, secondDebian.root, root, ...ring], {}, (bytes) => {
+    process.stdout.write(bytes);
+    last = (last + new TextDecoder().decode(bytes)).slice(-longestLine);
+  });
+  const [, passed, failed] = /^(\d+) passed, (\d+) failed\n$/m.exec(last) ?? [];
+  if (passed === undefined || failed === undefined) return failure;
+  return { passed: Number(passed), failed: Math.max(Number(failed), exitCode === 0 ? 0 : 1), skipped: [] };
 }

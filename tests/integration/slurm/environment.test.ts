@@ -26,6 +26,8 @@ const stranger = { USER: "stranger", LOGNAME: "stranger" };
 
 const documented = ["HPC_JOB_ID", "EMX2_JOB_ID", "HPC_INPUT_DIR", "HPC_OUTPUT_DIR", "HPC_WORK_DIR", "HPC_PARAMETERS"];
 const ofSlurm = ["ENVIRONMENT", "HOSTNAME", "TMPDIR"];
+/** Its own, and, in 24.11, what it tells the launchers of MPI about srun. */
+const bySlurm = /^(SLURM|HYDRA_|I_MPI_HYDRA_|OMPI_MCA_plm_|PRTE_MCA_plm_)/;
 const ofTheShell = ["PWD", "OLDPWD", "SHLVL", "_"];
 
 onRealSlurm("the environment", () => {
@@ -37,7 +39,7 @@ onRealSlurm("the environment", () => {
     await stage.untilStatus(id, "COMPLETED", slurmBoundMs);
 
     const seen = new Map(linesIn(stage, id, "environ").map((line) => line.split(/=(.*)/s, 2) as [string, string]));
-    const names = [...seen.keys()].filter((name) => !/^SLURM/.test(name) && !ofTheShell.includes(name));
+    const names = [...seen.keys()].filter((name) => !bySlurm.test(name) && !ofTheShell.includes(name));
     const login = ["PATH", "HOME", "USER", "LOGNAME"];
     expect(names.sort()).toEqual([...login, ...documented, "HPC_PARAMETERS_FILE", ...ofSlurm].sort());
     const user = stage.slurm("id", "-un").trim();
