@@ -50,6 +50,10 @@ export interface Disturbance extends AsyncDisposable {
   savedAt(): number;
 }
 
+export function pidOf(daemon: SlurmDaemon): number {
+  return Number(readFileSync(join(clusterDir ?? "", "run", `${daemon}.pid`), "utf8"));
+}
+
 /** To be opened after the stage: at its end all is well again, so that the stage can end its jobs. */
 export function disturbance(): Disturbance {
   const act = (what: string) => async (daemon: SlurmDaemon) => {
@@ -106,6 +110,10 @@ async function succeed(argv: readonly string[]): Promise<string> {
 
 /** What kind of cluster it is. */
 export const cluster = {
+  /** Killed, slurmctld has forgotten its last jobs and hands out their ids again: seen on 22.05, never on 24.11. */
+  get forgetsWhenKilled() {
+    return Bun.spawnSync(["sbatch", "--version"]).stdout.toString().includes(" 22.");
+  },
   get hasAccounting() {
     return /^AccountingStorageType=.*slurmdbd/m.test(readFileSync(conf, "utf8"));
   },
