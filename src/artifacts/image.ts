@@ -54,6 +54,12 @@ export async function imageState(path: string): Promise<string | undefined> {
   }
 }
 
+/** What every host sees of the image alike: size in bytes and time of change in whole seconds, as `stat -c '%s %Y'` spells them. */
+export function factsOnNode({ state }: ImageSeen): string {
+  const [, , bytes = "", mtimeNs = "0"] = state.split(" ");
+  return `${bytes} ${BigInt(mtimeNs) / 1_000_000_000n}`;
+}
+
 /** Of a SIF's global header: 32 bytes for the kernel, the mark, a version, and the architecture in two digits. */
 const mark = { at: 32, text: "SIF_MAGIC" };
 const architectureAt = 45;

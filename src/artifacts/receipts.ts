@@ -46,6 +46,8 @@ const Exit = v.object({
   exit: exitCode,
   signal: v.nullable(signalName),
   oom_kill: v.nullable(count),
+  /** Absent in those of scripts that were written by earlier versions. */
+  unstarted: v.optional(v.boolean()),
 });
 const Done = v.object({
   ...head,
@@ -102,6 +104,7 @@ export async function readReceipts(
         how: exit.how,
         signal: exit.signal,
         oomKill: exit.oom_kill,
+        ...(exit.unstarted ? { unstarted: true } : {}),
         node: exit.node,
         start: exit.start,
         end: exit.end,

@@ -41,8 +41,8 @@ export interface EffectContext {
   /** undefined: the configuration has no such profile any more. */
   profileOf(key: string): Profile | undefined;
   readonly takeRoom: TakeRoom;
-  /** Told how submissions are answered. */
-  readonly holds: Pick<Holds, "refused" | "taken">;
+  /** Told how submissions are answered, and whether images could be started. */
+  readonly holds: Pick<Holds, "refused" | "taken" | "unstarted" | "begun">;
   readonly busy: Pick<Busy, "began" | "taken">;
   readonly reach: Pick<ServerReach, "answered" | "failed">;
   /** EMX2 refused a claim since it does not know what this worker can run. */

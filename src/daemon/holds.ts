@@ -1,8 +1,9 @@
 /**
- * Held profiles. A submission that is refused for the operator's options is not the job's fault: three of a profile in a
- * row hold it. Then nothing is claimed for it and its jobs here wait, but for one that is submitted at growing intervals to
- * see whether it still is so; the first submission that is taken ends the hold. All of it is kept in the journal, so that
- * neither a restart nor a `once` from cron begins to count again.
+ * Held profiles. A submission that is refused for the operator's options is not the job's fault, nor is an image that a node
+ * can not start: three of a profile in a row hold it. Then nothing is claimed for it and its jobs here wait, but for one that
+ * is submitted at growing intervals to see whether it still is so; the first submission that is taken ends the hold, or, where
+ * images could not be started, the first workload that begins. All of it is kept in the journal, so that neither a restart nor
+ * a `once` from cron begins to count again.
  */
 import type { Clock } from "../clock.ts";
 import { sha256Hex } from "../emx2/signature.ts";
@@ -31,6 +32,8 @@ export interface Refusals {
   /** In a row, over all its jobs. */
   readonly count: number;
   readonly cause: string;
+  /** The images of the last ones could not be started: Slurm takes their submissions all the same. */
+  readonly unstarted?: { readonly jobId: JobId };
   /** Of the profile as it was then. */
   readonly sha256: string;
   readonly hold?: {
@@ -46,6 +49,10 @@ export interface Holds {
   refused(job: Job, cause: string): void;
   /** The scheduler took the job's submission. */
   taken(job: Job): void;
+  /** The job's image could not be started on the node, whatever the job. May be told of one job more than once. */
+  unstarted(job: Job, cause: string): void;
+  /** The job's workload has begun. */
+  begun(job: Job): void;
   heldOf(job: Job): Held | undefined;
   /** `one`: the profile is held, and no job that could try it is here. */
   claimable(profileKey: string, backend: BackendName): "all" | "one" | "none";
@@ -74,35 +81,52 @@ export function createHolds(parts: HoldsParts): Holds {
     return ready.find(({ run }) => run.stage === "submitting") ?? ready[0];
   };
 
+  /** Where it is held, and this was its probe, the next one is later. */
+  const count = (job: Job, cause: string, isProbe: boolean, more: Pick<Refusals, "unstarted"> = {}) => {
+    const { profileKey, backend } = job;
+    const { count = 0, hold } = known.get(nameOf(job)) ?? {};
+    const refusals = { profileKey, backend, count: count + 1, cause, sha256: digest(parts, profileKey), ...more };
+    if (refusals.count < refusalsToHold) return set(nameOf(job), refusals);
+    const probes = (hold?.probes ?? 0) + (isProbe ? 1 : 0);
+    const now = clock.wall();
+    const nextProbeAt = hold && !isProbe ? hold.nextProbeAt : now + pauseMs(probes);
+    set(nameOf(job), { ...refusals, hold: { since: hold?.since ?? now, probes, nextProbeAt } });
+    const message = more.unstarted ? unstartedMessage : heldMessage;
+    if (!hold) log.error(message, { profile: profileKey, refusals: refusals.count, cause });
+    changed(profileKey);
+  };
+  const isDue = (job: Job) => clock.wall() >= (holdOf(job)?.nextProbeAt ?? Number.POSITIVE_INFINITY);
+  const end = (job: Job, why: string) => {
+    const refusals = known.get(nameOf(job));
+    if (!refusals) return;
+    set(nameOf(job), undefined);
+    if (!refusals.hold) return;
+    log.info(`${why}: the profile is no longer held`, { profile: job.profileKey, refusals: refusals.count });
+    changed(job.profileKey);
+  };
+
   return {
-    refused(job, cause) {
-      const name = nameOf(job);
-      const { count = 0, hold } = known.get(name) ?? {};
-      const { profileKey, backend } = job;
-      const refusals = { profileKey, backend, count: count + 1, cause, sha256: digest(parts, profileKey) };
-      const now = clock.wall();
-      if (refusals.count < refusalsToHold) {
-        set(name, refusals);
-        return;
-      }
-      // Those that were under way when the hold began are no probes.
-      const isProbe = hold !== undefined && now >= hold.nextProbeAt;
-      const probes = (hold?.probes ?? 0) + (isProbe ? 1 : 0);
-      const pauseMs = Math.min(longestProbeMs, firstProbeMs * 2 ** probes);
-      const nextProbeAt = hold && !isProbe ? hold.nextProbeAt : now + pauseMs;
-      set(name, { ...refusals, hold: { since: hold?.since ?? now, probes, nextProbeAt } });
-      if (!hold) log.error(heldMessage, { profile: profileKey, refusals: refusals.count, cause });
-      changed(profileKey);
-    },
+    // Those that were under way when the hold began are no probes.
+    refused: (job, cause) => count(job, cause, isDue(job)),
 
     taken(job) {
       const refusals = known.get(nameOf(job));
-      if (!refusals) return;
-      set(nameOf(job), undefined);
-      if (!refusals.hold) return;
-      const fields = { profile: job.profileKey, refusals: refusals.count };
-      log.info("a submission was taken: the profile is no longer held", fields);
+      if (!refusals?.unstarted) return end(job, "a submission was taken");
+      const { hold } = refusals;
+      if (!hold || !isDue(job)) return;
+      // Whether its workload begins will be seen; until then, and unless it takes very long, it is the only one.
+      const probes = hold.probes + 1;
+      set(nameOf(job), { ...refusals, hold: { ...hold, probes, nextProbeAt: clock.wall() + pauseMs(probes) } });
       changed(job.profileKey);
+    },
+
+    unstarted(job, cause) {
+      if (known.get(nameOf(job))?.unstarted?.jobId !== job.id)
+        count(job, cause, false, { unstarted: { jobId: job.id } });
+    },
+
+    begun(job) {
+      if (known.get(nameOf(job))?.unstarted) end(job, "a workload has begun");
     },
 
     heldOf(job) {
@@ -128,8 +152,14 @@ export function createHolds(parts: HoldsParts): Holds {
   };
 }
 
+const unstartedMessage =
+  "the profile is held: its images can not be started, and nothing more is claimed for it. Mend what the cause names, and see it with `try`; one job tries again every few minutes";
 const heldMessage =
   "the profile is held: its submissions are refused, and nothing more is claimed for it. Mend its options or what they name, and restart; one job tries again every few minutes";
+
+function pauseMs(probes: number): number {
+  return Math.min(longestProbeMs, firstProbeMs * 2 ** probes);
+}
 
 /** A job stays with its backend, and what Slurm refuses says nothing of another. */
 function nameOf({ backend, profileKey }: Pick<Job, "backend" | "profileKey">): string {

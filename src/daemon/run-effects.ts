@@ -1,18 +1,20 @@
 /** Effects on the job directory's script and on the scheduler: write, submit, find, cancel, close. */
 import { join } from "node:path";
+import { factsOnNode } from "../artifacts/image.ts";
 import { logsDirectory } from "../artifacts/posix-output.ts";
 import { readSources } from "../artifacts/sources-file.ts";
 import { StorageError } from "../errors.ts";
+import { saidIn } from "../job/diagnosis.ts";
 import type { EffectOf } from "../job/effect.ts";
 import type { InPlace, Job } from "../job/job.ts";
 import type { Profile } from "../job/profile.ts";
-import { runName } from "../job/run.ts";
-import { controlFiles } from "../job/script.ts";
+import { type Receipts, runName, type Said } from "../job/run.ts";
+import { checkedImageName, controlFiles } from "../job/script.ts";
 import { escapeText } from "../log.ts";
 import { busyPauseMs } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
-import { imageChanged, imageFit, imageSeen } from "./image-check.ts";
+import { imageChanged, imageFit, imageSeen, isHeldToHash } from "./image-check.ts";
 import { callFor } from "./server-effects.ts";
 import { usageAtEnd } from "./usage.ts";
 
@@ -79,6 +81,11 @@ export async function submit(
     return { result: { is: "retry", cause: fit.cause, answered: true } };
   }
   const seen = fit.image === undefined ? {} : { image: fit.image };
+  const checked = fit.image ?? job.image;
+  if (checked && isHeldToHash(profile)) {
+    const content = `${factsOnNode(checked)}\n`;
+    await context.files.writeControl(job.dir, [{ name: checkedImageName, content }]);
+  }
   const answer = await context.schedulerOf(job.backend).submit(effect.ref, profile, signal);
   switch (answer.is) {
     case "submitted":
@@ -142,7 +149,7 @@ export async function cancelRun(
 export async function closeRun(
   job: Job,
   effect: EffectOf<"CloseRun">,
-  context: Pick<EffectContext, "files" | "stderrLinesInReports" | "schedulerOf" | "clock">,
+  context: Pick<EffectContext, "files" | "stderrLinesInReports" | "schedulerOf" | "clock" | "holds">,
   signal: AbortSignal,
 ): Promise<Ending<"CloseRun">> {
   const { files, stderrLinesInReports, clock } = context;
@@ -157,11 +164,31 @@ export async function closeRun(
       : await usageAtEnd(job, effect.ref, context.schedulerOf(job.backend), clock, signal);
   if (usage?.is === "pending") return { result: { is: "ok", value: { later: true } } };
   const used = usage?.is === "known" ? { used: usage.usage } : {};
-  const lines = effect.outcome.result === "succeeded" ? 0 : stderrLinesInReports;
-  const tail = lines === 0 ? [] : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, lines), []);
+  const { outcome } = effect;
+  const lines =
+    outcome.result === "succeeded"
+      ? []
+      : await despite(files.stderrTail(job.dir, effect.ref.schedulerId, tellingLines), []);
+  const said = saidIn(outcome, lines);
+  tellHolds(job, seen, said, context.holds);
   // EMX2 shows the detail to people, some of them in a terminal.
+  const stderrTail = stderrLinesInReports === 0 ? [] : lines.slice(-stderrLinesInReports).map(escapeText);
   const changed = begun === undefined ? {} : await imageChanged(job, files);
-  return { result: { is: "ok", value: { stderrTail: tail.map(escapeText), ...changed, ...used } } };
+  return { result: { is: "ok", value: { stderrTail, ...changed, ...used, ...(said && { said }) } } };
+}
+
+/** Of stderr's last lines, read to tell why a run has failed: as long as Apptainer's help for an option that it does not know. */
+const tellingLines = 200;
+
+function tellHolds(
+  job: Job,
+  receipts: Receipts | undefined,
+  said: Said | undefined,
+  holds: Pick<EffectContext["holds"], "unstarted" | "begun">,
+): void {
+  const { exit } = receipts ?? {};
+  if (exit?.unstarted) holds.unstarted(job, said?.apptainer?.cause ?? `its image can not be started on ${exit.node}`);
+  else if (exit) holds.begun(job);
 }
 
 /** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */

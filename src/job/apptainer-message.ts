@@ -137,7 +137,8 @@ const rules: readonly Rule[] = [
   {
     ...{
       ...operator,
-      words: /^(?<what>.* has no --mount|the image has no runscript|.* is not found|.* --version fails)\b/,
+      words:
+        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* is not found|.* --version fails)\b/,
     },
     cause: (said) => said,
     hint: "see the line in the log, which says what to do",

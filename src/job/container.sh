@@ -1,7 +1,7 @@
 # Finds the program that starts a job's image, and what its version can do. Read in the shell by `environment.sh`, after the
 # operator's prelude, since what counts is what is on the node, and a module may bring it. The same bytes for every job.
 #
-# Takes emx2_apptainer: as the operator names it. Gives
+# Takes emx2_apptainer: as the operator names it, and emx2_image. Gives
 #   emx2_apptainer   the program; under its other name where only that is on PATH
 #   emx2_prefix      of the variables that it reads: APPTAINER, or SINGULARITY where that is no other name of Apptainer
 #   emx2_no_eval     --no-eval; empty before Apptainer 1.1 and SingularityCE 3.10: there a shell in the container evaluates the
@@ -9,7 +9,7 @@
 # or ends the run with 255, as Apptainer does where it can not start the container.
 unset IFS # emx2_no_eval is one word or none
 emx2_refuse() {
-  echo "job.sh: $* (on $node)" >&2
+  echo "job.sh: $* (on $node)" | tee -a "${emx2_said:-$emx2_dir/.emx2/container-stderr.log}" >&2
   exit 255
 }
 
@@ -37,3 +37,9 @@ case $emx2_version in
     ;;
 esac
 case $emx2_version in apptainer*) emx2_prefix=APPTAINER ;; esac
+
+# Hours may lie between the check of the image's hash and now.
+if [ -e "$emx2_dir/.emx2/image" ]; then
+  [ "$(cat "$emx2_dir/.emx2/image")" = "$(stat -Lc '%s %Y' "$emx2_image")" ] ||
+    emx2_refuse "$emx2_image is not the image whose sha256 was checked: it was replaced since, or the node sees another one"
+fi

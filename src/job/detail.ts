@@ -23,7 +23,7 @@ export function submittedDetail(job: Job, schedulerId: string): string {
 
 export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly string[]): string {
   const facts = outcome.state === "NEVER_SUBMITTED" ? [] : slurmFacts(outcome);
-  const { cause, who, hint } = diagnose(job, outcome, stderrTail);
+  const { cause, who, hint } = diagnose(job, outcome);
   const used = usageWords(outcome.used ?? {});
   const causes = [
     cause,

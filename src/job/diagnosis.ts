@@ -6,7 +6,7 @@
 import { type ApptainerFault, apptainerFault } from "./apptainer-message.ts";
 import type { Job } from "./job.ts";
 import { startedTwice } from "./outcome.ts";
-import type { Outcome } from "./run.ts";
+import type { Outcome, Said } from "./run.ts";
 import { stderrCauseIn } from "./stderr-causes.ts";
 import { gigabytes, time, type Usage } from "./usage.ts";
 import { nobody, operator, site, submitter } from "./who.ts";
@@ -18,9 +18,8 @@ export interface Diagnosis {
   readonly hint?: string;
 }
 
-/** `lines`: the last of stderr. */
-export function diagnose(job: Job, outcome: Outcome, lines: readonly string[] = stderrOf(job)): Diagnosis {
-  const end = { job, outcome, lines };
+export function diagnose(job: Job, outcome: Outcome): Diagnosis {
+  const end = { job, outcome };
   const rule = rules.find(({ applies }) => applies(end));
   const cause = outcome.cause ?? said(rule?.cause, end);
   const [who, hint] = [said(rule?.who, end), said(rule?.hint, end)];
@@ -31,10 +30,17 @@ export function diagnose(job: Job, outcome: Outcome, lines: readonly string[] = 
   };
 }
 
+/** Of the last lines of stderr what can be told of the end; undefined: nothing. */
+export function saidIn(outcome: Outcome, lines: readonly string[]): Said | undefined {
+  const apptainer = apptainerFault(outcome.exitCode, lines);
+  const program = stderrCauseIn(lines);
+  if (!apptainer && !program) return undefined;
+  return { ...(apptainer && { apptainer }), ...(program && { program }) };
+}
+
 interface End {
   readonly job: Job;
   readonly outcome: Outcome;
-  readonly lines: readonly string[];
 }
 
 type Words = string | ((end: End) => string | undefined);
@@ -48,10 +54,6 @@ interface Rule {
 
 function said(words: Words | undefined, end: End): string | undefined {
   return typeof words === "function" ? words(end) : words;
-}
-
-function stderrOf({ run }: Job): readonly string[] {
-  return run.stage === "ended" ? run.stderrTail : [];
 }
 
 /** What keeps a job from being submitted and is not the submitter's. */
@@ -68,8 +70,8 @@ const ownOutputs = [
 const keyNamed = /\b(posix_roots|allowed_environment|allow_command)\b/;
 
 /** Why a container did not begin, in Apptainer's own words. */
-function unstarted({ outcome, lines }: End): ApptainerFault | undefined {
-  return outcome.state === "FAILED" && !outcome.cause ? apptainerFault(outcome.exitCode, lines) : undefined;
+function unstarted({ outcome }: End): ApptainerFault | undefined {
+  return outcome.state === "FAILED" && !outcome.cause ? outcome.said?.apptainer : undefined;
 }
 
 const memoryWho = `${operator}, by more memory in the profile; ${submitter}, by smaller data`;
@@ -143,13 +145,10 @@ const rules: readonly Rule[] = [
     hint: (end) => unstarted(end)?.hint,
   },
   {
-    applies: ({ outcome, lines }) => isOwnEnd(outcome) && stderrCauseIn(lines) !== undefined,
-    cause: ({ lines }) => stderrCauseIn(lines)?.cause,
-    who: ({ lines }) => stderrCauseIn(lines)?.who,
-    hint(end) {
-      const found = stderrCauseIn(end.lines);
-      return found?.isMemory ? memoryHint(end) : found?.hint;
-    },
+    applies: ({ outcome }) => isOwnEnd(outcome) && outcome.said?.program !== undefined,
+    cause: ({ outcome }) => outcome.said?.program?.cause,
+    who: ({ outcome }) => outcome.said?.program?.who,
+    hint: (end) => (end.outcome.said?.program?.isMemory ? memoryHint(end) : end.outcome.said?.program?.hint),
   },
   {
     applies: ({ job, outcome }) => job.image !== undefined && outcome.exitCode === 255,

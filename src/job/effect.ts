@@ -5,7 +5,6 @@
 import type { InPlace, Lane, LeftOut, OwnTimeout, Progress, Report, Run, ServerJob } from "./job.ts";
 import type { BackendName } from "./profile.ts";
 import type { ImageSeen, Outcome, Receipts, RunRef, SchedulerRow } from "./run.ts";
-import type { Usage } from "./usage.ts";
 
 export type FileRole = "input" | "output" | "log";
 export type UploadRole = Exclude<FileRole, "input">;
@@ -106,7 +105,7 @@ export interface EffectValue {
   CancelRun: Record<never, never>;
   /** `later`: what it has used is still to be recorded, and it is asked for again. */
   CloseRun:
-    | { readonly stderrTail: readonly string[]; readonly imageChanged?: true; readonly used?: Usage }
+    | ({ readonly stderrTail: readonly string[] } & Pick<Outcome, "imageChanged" | "used" | "said">)
     | { readonly later: true };
   /** `total` 0: there is nothing to upload. `sha256` is the artifact's content hash. */
   SealFiles: {

@@ -14,8 +14,9 @@
 #   lease.ATTEMPT.R      symlink -> J.R.NODE.PID    the process that has run R of it
 #   start.ATTEMPT.R      {.., pid, start}           the workload may have been started
 #   stop.ATTEMPT.R       {.., start, signal, at}    a signal reached this script; SIGKILL may have followed
-#   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill}    the workload has ended; how: `exit`,
-#                        or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is none or not known
+#   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill, unstarted}    the workload has ended; how:
+#                        `exit`, or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is none or not
+#                        known; unstarted: its image can not be started, as again.sh has shown
 #   lost.ATTEMPT.J.R     {.., holder, at}           this run found the lease taken, and did nothing
 #   manifest.ATTEMPT.R   what the run has left in its output directory, in records that end with NUL: `SIZE MTIME PATH` of
 #                        each regular file, `link PATH` of each symbolic link, then `SHA256 *./PATH` (or two spaces) of
@@ -130,24 +131,32 @@ workload() {
     echo 'job.sh: the image has no runscript: name its program in the profile (container_entrypoint)' >>container-stderr.log
     code=255
   fi 2>/dev/null
-  echo "$code" >"$status.part" && mv -f "$status.part" "$status"
+  echo "$code $(unstarted)" >"$status.part" && mv -f "$status.part" "$status"
 }
+
+# Did Apptainer fail, or a program that speaks like it? What matters more than one job is not believed: the image is started
+# once more, with nothing of the job's. Where it has no /bin/sh, that shows nothing.
+unstarted() {
+  case $code in 1 | 255) ;; *) echo false; return ;; esac
+  [ -e again.sh ] && tail -c 65536 container-stderr.log | grep -qE '(FATAL:   |ERROR  : |Error for command "|job\.sh: )' &&
+    ! (. "$emx2_dir/.emx2/again.sh") </dev/null >again.log 2>&1 && ! grep -q '/bin/sh' again.log && echo true || echo false
+} 2>/dev/null
 
 listen
 workload &
-wrapper=$! code=255 how=exit
+wrapper=$! code=255 how=exit unstarted=false
 while [ ! -e "$status" ] && kill -0 "$wrapper" 2>/dev/null; do
   wait "$wrapper"
   code=$?
 done
 end=$(now)
-[ -e "$status" ] && read -r code <"$status" || how=wrapper-killed
+[ -e "$status" ] && read -r code unstarted <"$status" || how=wrapper-killed
 # TERM may end the workload before it reaches this shell (seen once in twelve): give it time to arrive.
 [ -n "$signal" ] || [ "$code" = 0 ] || sleep 1
 deaf
 rm -f "$status" "$status.part" "$status.pid"
 [ -n "$signal" ] && named="\"$signal\"" || named=null
-put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills)" ||
+put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills),\"unstarted\":$unstarted" ||
   exit 94
 # The seal: what is there is listed, hashed and listed again, so that whoever reads it later, over a network file system,
 # knows what has to be there. It takes GNU's find and sort; where they are not, or time is out, or somebody still writes,

@@ -4,6 +4,8 @@
  * decides which of them is believed.
  */
 
+import type { ApptainerFault } from "./apptainer-message.ts";
+import type { ProgramFault } from "./stderr-causes.ts";
 import type { Usage } from "./usage.ts";
 
 export type JobId = string;
@@ -182,6 +184,8 @@ export interface ExitReceipt {
   readonly signal: string | null;
   /** Processes of this job that the kernel killed for memory; null where it can not be read. */
   readonly oomKill: number | null;
+  /** Its image can not be started, whatever the job: it was tried once more with nothing of the job's. */
+  readonly unstarted?: true;
   readonly node: string;
   readonly start: number;
   readonly end: number;
@@ -201,6 +205,12 @@ export interface ImageSeen {
   readonly sha256: string;
 }
 
+/** `apptainer`: it speaks of a container that did not begin; `program`: of what stopped a program. */
+export interface Said {
+  readonly apptainer?: ApptainerFault;
+  readonly program?: ProgramFault;
+}
+
 /** How a run ended, in Slurm's words, with which proof. */
 export interface Outcome {
   readonly result: "succeeded" | "failed" | "cancelled";
@@ -216,6 +226,8 @@ export interface Outcome {
   readonly cause?: string;
   /** SHA-256 of the manifest of its outputs, which the batch script has made. */
   readonly manifestSha256?: string;
+  /** What the end of its stderr says of it, told apart when it was read: the lines themselves may not be kept. */
+  readonly said?: Said;
   /** The image was replaced or written to between its check and the run's end: which of the two ran is not known. */
   readonly imageChanged?: true;
   readonly used?: Usage;

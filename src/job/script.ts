@@ -71,6 +71,7 @@ export function controlFiles(input: ScriptInput): Script {
         content: environmentFile(input, parsed.workload) + trial.lines.map((line) => `${line}\n`).join(""),
       },
       { name: "command.sh", content: commandFile(input, parsed.workload) },
+      ...againFile(input, parsed.workload),
       { name: "parameters.json", content: parametersText },
       ...(outputBase === undefined ? [] : [{ name: "output-base", content: lines([outputBase]) }]),
       ...trial.files,
@@ -81,6 +82,8 @@ export function controlFiles(input: ScriptInput): Script {
 
 /** In `.emx2/` of a job that runs in an image, and of no other. */
 export const containerScriptName = "container.sh";
+/** What was seen of an image whose hash was checked before the submission; of no other. */
+export const checkedImageName = "image";
 /** Where a container sees its run's output directory. */
 export const outputInside = "/output";
 /** Names that the script by which Apptainer starts a program in the container takes for itself (1.4.5). */
@@ -140,22 +143,31 @@ function hostEnvironment({ jobId }: ScriptInput, ofTheJob: readonly EnvironmentE
   ];
 }
 
-function imageEnvironment({ jobId, apptainer }: ScriptInput, ofTheJob: readonly EnvironmentEntry[]): string[] {
-  const { command, imageTmpDir, cacheDir } = apptainer;
+/** Which program starts images on this node, and with which directories of its own. */
+function apptainerLines({ apptainer: { command, imageTmpDir, cacheDir }, profile }: ScriptInput): string[] {
+  const image = profile.workload.kind === "image" ? profile.workload.image : "";
+  return [
+    word("emx2_apptainer", quote(command)),
+    word("emx2_image", quote(image)),
+    `. "$emx2_dir/.emx2/${containerScriptName}"`,
+    ...(imageTmpDir === undefined ? [] : [`export "\${emx2_prefix}_TMPDIR="${quote(imageTmpDir)}`]),
+    ...(cacheDir === undefined ? [] : [`export "\${emx2_prefix}_CACHEDIR="${quote(cacheDir)}`]),
+  ];
+}
+
+function imageEnvironment(input: ScriptInput, ofTheJob: readonly EnvironmentEntry[]): string[] {
+  const { jobId } = input;
   const own = { HPC_JOB_ID: jobId, EMX2_JOB_ID: jobId, HPC_INPUT_DIR: "/input", HPC_OUTPUT_DIR: outputInside };
   const files = { HPC_WORK_DIR: "/work", HPC_PARAMETERS_FILE: "/work/parameters.json" };
   const ofOurs = Object.entries({ ...own, ...files }).map(([name, value]) => ({ name, value }));
   return [
-    word("emx2_apptainer", quote(command)),
-    `. "$emx2_dir/.emx2/${containerScriptName}"`,
+    ...apptainerLines(input),
     ...[...ofOurs, ...ofTheJob].flatMap(({ name, value }) => [
       `export "\${emx2_prefix}ENV_"${word(name, quote(value))}`,
       ...(unescaped.test(value)
         ? [`[ -n "$emx2_no_eval" ] || export "\${emx2_prefix}ENV_"${word(name, quote(escaped(value)))}`]
         : []),
     ]),
-    ...(imageTmpDir === undefined ? [] : [`export "\${emx2_prefix}_TMPDIR="${quote(imageTmpDir)}`]),
-    ...(cacheDir === undefined ? [] : [`export "\${emx2_prefix}_CACHEDIR="${quote(cacheDir)}`]),
     "set --",
   ];
 }
@@ -180,14 +192,37 @@ const shellsOwn = new RegExp(
   ].join("|")})=`,
 );
 
-/** How the image's shell is started, with the same mounts and options as the workload. */
-function insideOf(input: ScriptInput): { readonly words: readonly string[]; readonly image: string } | undefined {
+/** How the image's shell is started, with the same mounts and options as the workload; undefined: there is no image. */
+function insideOf(input: ScriptInput): readonly string[] | undefined {
   const { workload } = input.profile;
-  if (workload.kind !== "image") return undefined;
-  return {
-    words: apptainerWords({ ...workload, entrypoint: "/bin/sh" }, input, undefined),
-    image: quote(workload.image),
-  };
+  return workload.kind === "image"
+    ? apptainerWords({ ...workload, entrypoint: "/bin/sh" }, input, undefined)
+    : undefined;
+}
+
+/** In seconds; an image that takes longer to do nothing is as good as none. */
+const againSeconds = 60;
+
+/**
+ * Starts the image as for the workload, but with nothing of the submitter's: no arguments, no variables, no inputs, and
+ * directories that no job has written to. Fails where the workload could not have begun. With the host's own mounts there is
+ * no telling what a job may have done, and no such file.
+ */
+function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
+  const { workload } = input.profile;
+  const { outputBase: _, ...here } = { ...input, sources: [] };
+  const words = insideOf(here);
+  if (words === undefined || workload.kind !== "image" || workload.isolation !== "contained") return [];
+  const program = workload.entrypoint ?? (command === undefined ? "/.singularity.d/runscript" : "/bin/sh");
+  const content = lines([
+    "emx2_output=.emx2/again/output emx2_work=.emx2/again/work emx2_scratch=.emx2/again/scratch emx2_said=/dev/null",
+    'mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" && cd "$emx2_dir/$emx2_work" || exit 0',
+    '. "$emx2_dir/.emx2/prelude.sh"',
+    'cd "$emx2_dir/$emx2_work" || exit 0',
+    ...apptainerLines(input),
+    `exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c 'command -v "$0" >/dev/null' ${quote(program)}`,
+  ]);
+  return [{ name: "again.sh", content }];
 }
 
 function commandFile(input: ScriptInput, workload: Workload): string {

@@ -5,13 +5,16 @@
  */
 import { nobody, operator, site, submitter } from "./who.ts";
 
-export interface StderrCause {
-  readonly pattern: RegExp;
+export interface ProgramFault {
   readonly cause: string;
   readonly who: string;
   readonly hint?: string;
   /** The numbers of its memory tell more. */
   readonly isMemory?: true;
+}
+
+interface StderrCause extends ProgramFault {
+  readonly pattern: RegExp;
 }
 
 /** From top to bottom; the first whose pattern is in any of the lines. */
@@ -72,6 +75,9 @@ export const stderrCauses: readonly StderrCause[] = [
   },
 ];
 
-export function stderrCauseIn(lines: readonly string[]): StderrCause | undefined {
-  return stderrCauses.find(({ pattern }) => lines.some((line) => pattern.test(line)));
+export function stderrCauseIn(lines: readonly string[]): ProgramFault | undefined {
+  const found = stderrCauses.find(({ pattern }) => lines.some((line) => pattern.test(line)));
+  if (found === undefined) return undefined;
+  const { pattern: _, ...fault } = found;
+  return fault;
 }

@@ -64,10 +64,8 @@ export interface Visibility {
 }
 
 /** The files of a trial, and the line that runs it. `inside`: the words that run the image's /bin/sh, quoted for the shell. */
-export function trialFiles(inside: { readonly words: readonly string[]; readonly image: string } | undefined) {
-  const words = inside
-    ? [`emx2_image=${inside.image}`, `emx2_inside() { ${inside.words.join(" ")} "$@"; }`]
-    : ["emx2_image="];
+export function trialFiles(inside: readonly string[] | undefined) {
+  const words = inside ? [`emx2_inside() { ${inside.join(" ")} "$@"; }`] : ["emx2_image="];
   return {
     files: [
       { name: "look.sh", content: lookScript },

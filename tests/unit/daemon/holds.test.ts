@@ -119,6 +119,78 @@ describe("a hold", () => {
   });
 });
 
+describe("images that can not be started", () => {
+  const three = (holds: Holds) => {
+    for (const id of ["a", "b", "c"]) {
+      holds.unstarted(written(id), "no user namespaces");
+      jobs.delete(id);
+    }
+  };
+
+  test("hold their profile after three jobs, one told twice counting once", () => {
+    const holds = open();
+    const a = written("a");
+    for (let count = 0; count < 4; count++) holds.unstarted(a, "no user namespaces");
+    expect(holds.heldOf(a)).toBeUndefined();
+    three(holds);
+    expect(holds.heldOf(a)).toMatchObject({ cause: "no user namespaces", nextProbeAt: now + firstMs });
+    expect(said).toEqual([expect.stringMatching(/^error .*can not be started/)]);
+    expect(reopened().heldOf(a)).toMatchObject({ cause: "no user namespaces" });
+  });
+
+  test("are forgotten where a workload has begun in between, and not where a submission was taken", () => {
+    const holds = open();
+    for (const id of ["a", "b", "c", "d"]) {
+      holds.unstarted(written(id), "no");
+      holds.begun(written("e"));
+    }
+    expect(holds.list()).toEqual([]);
+    for (const id of ["a", "b", "c"]) {
+      holds.taken(written(id));
+      holds.unstarted(written(id), "no");
+    }
+    expect(holds.list()).toHaveLength(1);
+  });
+
+  test("are probed by one job at growing intervals, however long its workload takes to begin", () => {
+    const holds = open();
+    three(holds);
+    const pauses: number[] = [];
+    for (const id of ["d", "e", "f", "g", "h"]) {
+      const { nextProbeAt = 0 } = holds.heldOf(written(id)) ?? {};
+      pauses.push(nextProbeAt - now);
+      now = nextProbeAt;
+      expect(holds.heldOf(written(id))?.probe).toBe(id === "d");
+      holds.taken(submitting(written("d")));
+      expect(holds.claimable(gpu, "slurm")).toBe("none");
+    }
+    expect(pauses).toEqual([firstMs, 2 * firstMs, 4 * firstMs, 8 * firstMs, hourMs]);
+    holds.unstarted(written("d"), "still no");
+    expect(holds.heldOf(written("d"))).toMatchObject({ cause: "still no", probe: false });
+  });
+
+  test("end their hold with the first workload that begins", () => {
+    const holds = open();
+    three(holds);
+    now += firstMs;
+    holds.taken(written("d"));
+    expect(holds.list()).toHaveLength(1);
+    holds.begun(written("d"));
+    expect(holds.list()).toEqual([]);
+    expect(said.at(-1)).toMatch(/^info a workload has begun/);
+  });
+
+  test("and refusals of Slurm's end by what ends the later of both", () => {
+    const holds = open();
+    three(holds);
+    holds.refused(written("d"), "Invalid account");
+    holds.begun(written("e"));
+    expect(holds.list()).toHaveLength(1);
+    holds.taken(written("d"));
+    expect(holds.list()).toEqual([]);
+  });
+});
+
 describe("probes", () => {
   const probing = (holds: Holds) => [...jobs.values()].filter((job) => holds.heldOf(job)?.probe).map(({ id }) => id);
 

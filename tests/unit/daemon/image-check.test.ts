@@ -83,7 +83,12 @@ test("nothing is submitted with another image, and it counts towards holding the
   };
   const context = {
     ...{ files, profileOf: () => profile(sha256("two")), schedulerOf: untouched, schedulerDown: untouched },
-    holds: { refused: (_: Job, cause: string) => void told.push(cause), taken: untouched },
+    holds: {
+      refused: (_: Job, cause: string) => void told.push(cause),
+      taken: untouched,
+      unstarted: untouched,
+      begun: untouched,
+    },
     busy: { began: untouched, taken: untouched },
   };
   const { result } = await submit(job, { kind: "Submit", ref: { ...ref, dir: base } }, context, never);

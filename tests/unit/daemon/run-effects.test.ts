@@ -72,6 +72,7 @@ describe("Submit", () => {
         holds: {
           refused: (_job: Job, cause: string) => void told.push(`refused ${cause}`),
           taken: () => void told.push("taken"),
+          ...ofStarts(told),
         },
         busy: createBusy(systemClock),
         schedulerOf: () => scheduler,
@@ -154,7 +155,9 @@ describe("CloseRun", () => {
     const files = createMemoryFiles({ state });
     await files.create(ref.dir, { state, stateDir: "/state", host: "head", uid: 1 });
     const schedulerOf = () => createSimulate({ clock: systemClock });
-    return { files, stderrLinesInReports: 5, schedulerOf, clock: systemClock };
+    const told: string[] = [];
+    const holds = { refused: () => {}, taken: () => {}, ...ofStarts(told) };
+    return { files, stderrLinesInReports: 5, schedulerOf, clock: systemClock, holds, told };
   }
 
   test.each([
@@ -183,8 +186,35 @@ describe("CloseRun", () => {
     const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
     expect((await closeRun(play(steps), effect, context, never)).result.is).toBe("ok");
     expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed.7");
+    expect(context.told).toEqual(["begun"]);
+  });
+
+  test("of a run whose image could not be started, whatever the job, counts towards holding its profile; stderr is not quoted", async () => {
+    const context = { ...(await directory()), stderrLinesInReports: 0 };
+    context.files.symlink(ref.dir, ".emx2/lease.a1", "7");
+    await context.files.writeControl(ref.dir, [
+      { name: "container-stderr.log", content: "FATAL:   mount source /data doesn't exist\n" },
+    ]);
+    const steps = [...toTracked, observed(row("COMPLETED"), exited(255, { unstarted: true }))];
+    const outcome = { ...succeeded, result: "failed", state: "FAILED", exitCode: 255 } as const;
+    const { result } = await closeRun(play(steps), { kind: "CloseRun", ref: tracked, outcome }, context, never);
+    expect(context.told).toEqual(["unstarted /data, which is to be bound, is not there on the node"]);
+    expect(result).toMatchObject({
+      is: "ok",
+      value: {
+        stderrTail: [],
+        said: { apptainer: { cause: "/data, which is to be bound, is not there on the node" } },
+      },
+    });
   });
 });
+
+function ofStarts(told: string[]) {
+  return {
+    unstarted: (_job: Job, cause: string) => void told.push(`unstarted ${cause}`),
+    begun: () => void told.push("begun"),
+  };
+}
 
 test("CancelRun of a run that another program has named ends the one that its row shows, where EMX2 was never told its id", async () => {
   const base = mkdtempSync(join(tmpdir(), "emx2-effects-"));

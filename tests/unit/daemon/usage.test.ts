@@ -52,6 +52,8 @@ test("accounting that hangs is done without", async () => {
   expect(await asked).toEqual({ is: "nothing" });
 });
 
+const noHolds = { refused: () => {}, taken: () => {}, unstarted: () => {}, begun: () => {} };
+
 test("CloseRun comes again after a pause, and brings what was used into the job's end", async () => {
   const files = createMemoryFiles({ state });
   await files.create(ref.dir, { state, stateDir: "/state", host: "head", uid: 1 });
@@ -59,7 +61,7 @@ test("CloseRun comes again after a pause, and brings what was used into the job'
   const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
   const closed = async (answer: UsageAnswer) => {
     const schedulerOf = () => answering(answer) as unknown as Scheduler;
-    const context = { files, stderrLinesInReports: 0, schedulerOf, clock: later(1_000) };
+    const context = { files, stderrLinesInReports: 0, schedulerOf, clock: later(1_000), holds: noHolds };
     return (await closeRun(over, effect, context, never)).result;
   };
   const again = await closed({ is: "pending" });

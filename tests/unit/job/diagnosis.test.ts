@@ -1,6 +1,6 @@
 /** Who can act on which end, and what is said of the cause. */
 import { describe, expect, test } from "bun:test";
-import { diagnose } from "../../../src/job/diagnosis.ts";
+import { diagnose, saidIn } from "../../../src/job/diagnosis.ts";
 import type { Job } from "../../../src/job/job.ts";
 import { type Outcome, outcomeNeverSubmitted } from "../../../src/job/run.ts";
 import { play, startAt, succeeded, toTracked } from "./story.ts";
@@ -23,6 +23,12 @@ const ends: readonly (readonly [string, Outcome, RegExp, RegExp])[] = [
   ["scancel", failed({ result: "cancelled", state: "CANCELLED", cause: "by uid 0" }), /by uid 0/, /whoever/],
 ];
 
+/** As it is told once the end of stderr was read. */
+function diagnoseWith(lines: readonly string[], outcome: Outcome) {
+  const said = saidIn(outcome, lines);
+  return diagnose(job, { ...outcome, ...(said && { said }) });
+}
+
 describe("diagnose", () => {
   test.each(ends)("%s", (_, outcome, cause, who) => {
     const said = diagnose(job, outcome);
@@ -32,13 +38,13 @@ describe("diagnose", () => {
 
   test("a container that did not begin is told by Apptainer's own last words, unless something else ended it", () => {
     const words = ["FATAL:   stat /opt/none: no such file or directory"];
-    expect(diagnose(job, failed({ exitCode: 255, signal: 0 }), words)).toEqual({
+    expect(diagnoseWith(words, failed({ exitCode: 255, signal: 0 }))).toEqual({
       cause: "the program is not in the image",
       who: "the operator of this worker",
       hint: expect.stringMatching(/^correct/),
     });
-    expect(diagnose(job, failed({ state: "TIMEOUT", exitCode: 255 }), words).cause).toMatch(/time limit/);
-    expect(diagnose(job, failed({ exitCode: 7, signal: 0 }), words).cause).toMatch(/exit code 7/);
+    expect(diagnoseWith(words, failed({ state: "TIMEOUT", exitCode: 255 })).cause).toMatch(/time limit/);
+    expect(diagnoseWith(words, failed({ exitCode: 7, signal: 0 })).cause).toMatch(/exit code 7/);
   });
 
   const gb = 2 ** 30;
@@ -71,17 +77,17 @@ describe("diagnose", () => {
     ["prelude.sh: line 2: module: command not found", /prelude/, /operator/],
     ["cat: /data/x: Stale file handle", /file system of the node/, /runs the cluster/],
   ])("reads stderr: %s", (line, cause, who) => {
-    const said = diagnose(job, exit(1), ["first", line, "last"]);
+    const said = diagnoseWith(["first", line, "last"], exit(1));
     expect(said.cause).toMatch(cause);
     expect(said.who).toMatch(who);
     // Of a program that ended well, or that its time limit ended, it says nothing.
-    expect(diagnose(job, succeeded, [line])).toEqual({});
-    expect(diagnose(job, failed({ state: "TIMEOUT", exitCode: 1 }), [line]).cause).toMatch(/time limit/);
+    expect(diagnoseWith([line], succeeded)).toEqual({});
+    expect(diagnoseWith([line], failed({ state: "TIMEOUT", exitCode: 1 })).cause).toMatch(/time limit/);
   });
 
   test("a program that found no memory is told with the numbers", () => {
     const used = { memoryBytes: gb, maxRssBytes: gb };
-    const said = diagnose(job, { ...exit(1), used }, ["MemoryError"]);
+    const said = diagnoseWith(["MemoryError"], { ...exit(1), used });
     expect(said.hint).toBe("asked 1 GB, peaked at 1 GB: raise memory");
   });
 
@@ -102,11 +108,6 @@ describe("diagnose", () => {
     expect(diagnose(job, failed({ exitCode: 94, signal: 0 })).cause).toContain("job directory");
     expect(diagnose(job, exit(94)).who).toBe("the submitter");
     expect(diagnose(job, failed({ reason: "JobLaunchFailure", exitCode: 1 })).who).toBe("whoever runs the cluster");
-  });
-
-  test("reads the lines that the run has left, where none are handed in", () => {
-    const run = { stage: "ended", outcome: exit(1), stderrTail: ["Disk quota exceeded"] } as const;
-    expect(diagnose({ ...job, run }, exit(1)).cause).toBe("a disk quota was full");
   });
 
   test("keeps what the evidence has said itself", () => {
