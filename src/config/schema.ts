@@ -91,7 +91,9 @@ function workerKeys(places: Places) {
       300,
     ),
     held_jobs_wait: v.optional(
-      is.durationOrNever("How long jobs wait for a profile whose submissions are refused, before they fail."),
+      is.durationOrNever(
+        "How long jobs wait for a held profile (Slurm refuses it, or its image can not be started) before they fail.",
+      ),
       "24h",
     ),
     upload_retry: v.optional(

@@ -18,7 +18,7 @@ const rules: readonly Rule[] = [
     applies: ({ profileKey, run }, overview) =>
       (run.stage === "written" || run.stage === "submitting") &&
       (overview?.held ?? []).some(({ profile }) => profile === profileKey),
-    who: `${operator}: mend what the scheduler refuses in its profile, and restart`,
+    who: `${operator}: mend what the cause names (the profile's options, its image, the nodes); a changed configuration needs a restart`,
   },
   {
     applies: ({ backend, run }, overview) =>

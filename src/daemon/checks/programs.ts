@@ -97,7 +97,11 @@ async function apptainer({ clock, signal, config, env }: ProgramParts): Promise<
   if (!succeeded(version)) return failed(item, failureLine(version), `run ${shellWord(command)} --version by hand`);
   const words = version.stdout.trim();
   if (evaluates(words))
-    return warning(item, `${words} has no --no-eval`, "Apptainer 1.1 or SingularityCE 3.10 is needed");
+    return warning(
+      item,
+      `${words} has no --no-eval: a job's values are escaped on their way`,
+      "better have Apptainer 1.1 or SingularityCE 3.10; before 1.0 and 3.9 no job starts",
+    );
   return ok(item, words);
 }
 

@@ -202,7 +202,7 @@ describe("explain", () => {
     const text = explainText({ jobId: heldBack.id, job: heldBack, history }, facts, wide);
     expect(text).toContain("job         cccc1111-2222\n");
     expect(text).toContain("next        its profile is held: Invalid account; next step in 5 min\n");
-    expect(text).toContain("who acts    the operator of this worker: mend what the scheduler refuses");
+    expect(text).toContain("who acts    the operator of this worker: mend what the cause names");
     expect(text).toMatch(/\nhistory \(times in [+-]\d\d:\d\d\)\n\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}claimed\\x1b\[2J$/);
   });
 
@@ -246,7 +246,7 @@ describe("who can act", () => {
   const free = { ...overview, held: [] };
   const cases: readonly (readonly [string, Job, Overview, RegExp])[] = [
     ["nobody need on one that runs", running, free, /^nobody need: it goes on by itself$/],
-    ["the operator on a held profile", heldBack, overview, /^the operator .* mend what the scheduler refuses/],
+    ["the operator on a held profile", heldBack, overview, /^the operator .* mend what the cause names/],
     ["the operator on what can never start", stuck, free, /^the operator .* it can never start so/],
     ["whoever held it", held, free, /scontrol release$/],
     ["whoever suspended it", suspended, free, /scontrol resume$/],
