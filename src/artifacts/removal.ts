@@ -41,6 +41,17 @@ export async function removeJobDirectory(
   await rmdir(dir);
 }
 
+/** The same of a directory that is nobody's but the caller's. */
+export async function removeTree(dir: string, progress: Progress): Promise<void> {
+  const root = await openDirectory(dir);
+  try {
+    await removeBelow(root, 1, new Set(), progress);
+  } finally {
+    await root.close();
+  }
+  await rmdir(dir);
+}
+
 /** True: ours. False: what a removal left, or an empty shell of a creation: there is nothing more to take away in it. */
 async function owned(root: FileHandle, dir: string, state: string, keep: readonly string[]): Promise<boolean> {
   const ownership = await withControl(root, readOwner);

@@ -2,10 +2,12 @@
  * The configuration of a trial: the operator's own, with an embedded EMX2 in place of his, one profile, and directories that
  * are made for it: beside the job directories that a daemon has, and never among them.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onDisk } from "../artifacts/storage-fault.ts";
+import { removeTree } from "../artifacts/removal.ts";
+import { answeredWithin, onDisk } from "../artifacts/storage-fault.ts";
+import { systemClock as clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { Secret } from "../config/secret.ts";
 import type { Profile } from "../job/profile.ts";
@@ -33,16 +35,19 @@ export async function makePlace(
   const stateDir = await onDisk(act, tmpdir(), async () => mkdtempSync(join(tmpdir(), "emx2-hpc-try-")));
   const dir = join(tmpDir, name);
   const place = { stateDir, dir, receivedDir: join(dir, "received") };
+  const made = [stateDir];
   const { posixOutputDir, outputResidence, logResidence } = profile;
   const isPosix = posixOutputDir !== undefined && [outputResidence, logResidence].includes("posix");
   try {
     await makeBelow(tmpDir, name);
+    made.unshift(dir);
     await makeBelow(dir, "received");
+    made.unshift(place.receivedDir);
     if (!isPosix) return place;
     await makeBelow(posixOutputDir, name);
     return { ...place, posixDir: join(posixOutputDir, name) };
   } catch (error) {
-    await removePlace(place, false);
+    for (const path of made) rmdirSync(path);
     throw error;
   }
 }
@@ -54,10 +59,17 @@ function makeBelow(parent: string, name: string): Promise<void> {
   return onDisk(act, parent, async () => mkdirSync(join(parent, name), { mode: 0o700 }));
 }
 
-/** What lies in the trial's directories once its job has ended. `keep`: the job's and its outputs stay. */
+/** Gives up where storage answers nothing for so long. */
+const removalAnswerMs = 60_000;
+
+/** Once its job has ended. `keep`: the job's directory and what it has left elsewhere stay. Throws StorageError. */
 export async function removePlace({ dir, posixDir, stateDir }: TrialPlace, keep: boolean): Promise<void> {
-  for (const path of [stateDir, ...(keep ? [] : [dir, posixDir])])
-    if (path !== undefined) await onDisk("remove", path, async () => rmSync(path, { recursive: true, force: true }));
+  for (const path of [stateDir, ...(keep ? [] : [dir, posixDir])]) {
+    if (path === undefined) continue;
+    await answeredWithin(clock, removalAnswerMs, path, (progress) =>
+      onDisk("remove", path, () => removeTree(path, progress)),
+    );
+  }
 }
 
 export interface TrialServer {

@@ -7,6 +7,7 @@ import { mountOf, readMounts } from "../daemon/checks/mounts.ts";
 import { serve } from "../emulator/serve.ts";
 import { addArtifact, addJob, addWorkerCredential, type NewContent, job as storedJob } from "../emulator/submitter.ts";
 import type { Profile } from "../job/profile.ts";
+import { writeToStderr } from "../log.ts";
 import { type Rehearsal, rehearse } from "./rehearsal.ts";
 import { type TrialPlace, trialConfig, trialWorkerId } from "./try-config.ts";
 import { receivedOf } from "./try-received.ts";
@@ -36,7 +37,11 @@ export async function play(asked: Asked, around: Pick<Rehearsal, "screen" | "log
     const { processor, profile: name } = profile;
     const jobId = addJob(state, { processor, profile: name, inputs: artifacts, parametersText });
     const jobDir = join(place.dir, jobId);
-    const answered = answerNode(jobDir, clock, over.signal);
+    const answered = answerNode(jobDir, clock, over.signal).catch((error: unknown) => {
+      if (!(error instanceof Error)) throw error;
+      around.log(writeToStderr).warn("the node could not be answered", { cause: error.message });
+      return undefined;
+    });
     const jobs = await rehearse(emx2, {
       ...around,
       config: trialConfig(config, profile, place, { baseUrl: url, secret }),

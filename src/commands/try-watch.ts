@@ -59,7 +59,8 @@ async function unlessAbsent<T>(look: () => Promise<T>): Promise<T | undefined> {
   try {
     return await look();
   } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
+    // Not there yet, or the file system fails: the daemon says so, and here only a look is missing.
+    if (errnoOf(error) !== undefined) return undefined;
     throw error;
   }
 }

@@ -11,6 +11,7 @@ import { systemClock as clock } from "../clock.ts";
 import { nearestName } from "../config/check.ts";
 import type { Config } from "../config/config.ts";
 import type { NewContent } from "../emulator/submitter.ts";
+import { StorageError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
 import { colorsOf } from "../view/lines.ts";
 import { trialJson, trialText } from "../view/trial.ts";
@@ -72,7 +73,10 @@ export const tryOut = defineCommand({
       console.log(given.json ? JSON.stringify(trialJson(report), null, 2) : `\n${trialText(report, look)}`);
       return isProved(trial) ? exitCodes.done : exitCodes.failed;
     } finally {
-      await removePlace(place, keep);
+      await removePlace(place, keep).catch((error: unknown) => {
+        if (!(error instanceof StorageError)) throw error;
+        log().warn("what the trial has made could not be removed: do it by hand", { cause: error.message });
+      });
     }
   },
 });

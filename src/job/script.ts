@@ -218,7 +218,7 @@ function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
     "emx2_output=.emx2/again/output emx2_work=.emx2/again/work emx2_scratch=.emx2/again/scratch emx2_said=/dev/null",
     'mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" && cd "$emx2_dir/$emx2_work" || exit 0',
     '. "$emx2_dir/.emx2/prelude.sh"',
-    'cd "$emx2_dir/$emx2_work" || exit 0',
+    'cd "$emx2_dir/$emx2_work" && command -v timeout >/dev/null || exit 0',
     ...apptainerLines(input),
     `exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c 'command -v "$0" >/dev/null' ${quote(program)}`,
   ]);

@@ -44,7 +44,8 @@ onImages("try", () => {
   };
 
   test.concurrent("proves a good profile: what the job saw, how long it took, and its outputs", async () => {
-    const program = "echo hello >/output/result; [ ! -e /work/../.emx2 ]; ls /work >/output/work";
+    const program =
+      "echo hello >/output/result; [ ! -e /work/../.emx2 ]; ls /work >/output/work; mkdir -p /work/a/b; chmod 0 /work/a";
     const { exitCode, report } = await tryOut("good", program);
     expect({ exitCode, verdicts: report.verdicts }).toMatchObject({ exitCode: 0 });
     expect(report.verdicts.filter(({ result }) => result === "failed")).toEqual([]);
