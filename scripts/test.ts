@@ -171,10 +171,16 @@ async function slurm(): Promise<Result> {
 async function cluster2(): Promise<Result> {
   let last = "";
   const ring = ["env", "EMX2_INSTALL_SLURM=1", "bun", "scripts/test.ts", "slurm"];
-  const exitCode = await run([secondDebian.script, secondDebian.root, root, ...ring], {}, (bytes) => {
-    process.stdout.write(bytes);
-    last = (last + new TextDecoder().decode(bytes)).slice(-longestLine);
-  });
+  // It ends also where this process is killed, which no signal tells it.
+  const withThisProcess = ["setpriv", "--pdeathsig", "KILL"];
+  const exitCode = await run(
+    [...withThisProcess, secondDebian.script, secondDebian.root, root, ...ring],
+    {},
+    (bytes) => {
+      process.stdout.write(bytes);
+      last = (last + new TextDecoder().decode(bytes)).slice(-longestLine);
+    },
+  );
   const [, passed, failed] = /^(\d+) passed, (\d+) failed\n$/m.exec(last) ?? [];
   if (passed === undefined || failed === undefined) return failure;
   return { passed: Number(passed), failed: Math.max(Number(failed), exitCode === 0 ? 0 : 1), skipped: [] };

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs a command in a second Debian, of a later release, with its own Slurm and Apptainer: as root, in namespaces of mounts
-# and processes that end with the command, and with whoever has started this.
+# and processes that end with the command, and with this script, however that ends.
 #
 #   second.sh ROOT SHARED COMMAND...
 #
 # ROOT is put together once, from the archive that this machine's apt is configured for, and kept; that takes some minutes. Of
-# this machine the command sees SHARED, a directory, at the same path, its control groups, and its network.
+# this machine the command sees SHARED, a directory, at the same path, its control groups, and its network. One at a time.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 release=trixie
@@ -36,8 +36,7 @@ put_together() {
     }
   fi
   printf 'second.sh: putting %s together, which takes some minutes\n' "$root" >&2
-  rm -rf -- "$new"
-  mkdir -p "${root%/*}"
+  rm -rf --one-file-system -- "$new"
   quietly debootstrap --variant=minbase --include="$packages" --keyring="$keyring" "$release" "$new" "$mirror"
   printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d" # no service is ever started there
   chmod 755 "$new/usr/sbin/policy-rc.d"
@@ -86,16 +85,26 @@ inside() {
   pivot_root . . # the old root lies over the new one then,
   umount -l .    # and is taken away
   cd "$shared"
-  env -i PATH="$shared/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
-    HOME=/root LANG=C.UTF-8 TERM=dumb CI="${CI:-}" "$@"
+  env -i PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+    HOME=/root LANG=C.UTF-8 TERM=dumb CI="${CI:-}" "$@" 9>&-
 }
 
 [[ ${1:-} == /* && ${2:-} == /* && $# -ge 3 ]] || die 'usage: second.sh ROOT SHARED COMMAND...'
-if [[ ${EMX2_TEST_SECOND_INSIDE:-} == yes ]]; then
-  inside "$@"
-  exit
-fi
 root=$1
+case ${EMX2_TEST_SECOND_STEP:-} in
+  build) put_together; exit ;;
+  inside) inside "$@"; exit ;;
+esac
+
 ((EUID == 0)) || die 'needs root'
-[[ -d $root ]] || put_together
-EMX2_TEST_SECOND_INSIDE=yes exec unshare --mount --pid --fork --kill-child --propagation private "${BASH_SOURCE[0]}" "$@"
+# Also what debootstrap mounts and starts would otherwise outlive it where it is killed.
+namespaces=(setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --propagation private)
+said=$("${namespaces[@]}" true 2>&1) || die "needs namespaces of mounts and processes, which this machine refuses: $said"
+mkdir -p "${root%/*}"
+exec 9>"$root.lock"
+flock --nonblock 9 || die "another run uses $root: start this one when that has ended"
+[[ -d $root ]] || EMX2_TEST_SECOND_STEP=build "${namespaces[@]}" --mount-proc "${BASH_SOURCE[0]}" "$@"
+# What a run that was killed has left there.
+rm -rf --one-file-system -- "$root/tmp"
+mkdir -m 1777 "$root/tmp"
+EMX2_TEST_SECOND_STEP=inside exec "${namespaces[@]}" "${BASH_SOURCE[0]}" "$@"
