@@ -87,3 +87,10 @@ export function judge(exitCode: number, junit: string, skips: readonly Skip[], c
     unallowed,
   };
 }
+
+/** Of a whole run, by the end of what it printed: where that is not the line that closes every run, it counts as failed. */
+export function closing(printed: string, exitCode: number): Result {
+  const [, passed, failed] = /(?:^|\n)(\d+) passed, (\d+) failed\n$/.exec(printed) ?? [];
+  if (passed === undefined || failed === undefined) return { passed: 0, failed: 1, skipped: [] };
+  return { passed: Number(passed), failed: Math.max(Number(failed), exitCode === 0 ? 0 : 1), skipped: [] };
+}

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildFailing } from "./build-failing.ts";
 import { root, run, signalExitCode, stopOnSignals, stopped } from "./program.ts";
-import { ci, type Result, runRing, skips } from "./ring.ts";
+import { ci, closing, type Result, runRing, skips } from "./ring.ts";
 import { allowance } from "./skips.ts";
 import {
   decide,
@@ -181,7 +181,5 @@ async function cluster2(): Promise<Result> {
       last = (last + new TextDecoder().decode(bytes)).slice(-longestLine);
     },
   );
-  const [, passed, failed] = /^(\d+) passed, (\d+) failed\n$/m.exec(last) ?? [];
-  if (passed === undefined || failed === undefined) return failure;
-  return { passed: Number(passed), failed: Math.max(Number(failed), exitCode === 0 ? 0 : 1), skipped: [] };
+  return closing(last, exitCode);
 }

@@ -1,7 +1,7 @@
 /** When a ring counts as failed, and when this machine may have a cluster. */
 import { describe, expect, test } from "bun:test";
 import { testCases } from "../../../scripts/junit.ts";
-import { judge, together } from "../../../scripts/ring.ts";
+import { closing, judge, together } from "../../../scripts/ring.ts";
 import { readSkips } from "../../../scripts/skips.ts";
 import { decide, type Machine } from "../../../scripts/slurm-ring.ts";
 
@@ -74,6 +74,19 @@ describe("a ring", () => {
 
   test("a list that cannot be read is an error, not an empty list", () => {
     expect(() => readSkips("slurm needs root")).toThrow("tests/skips.txt");
+  });
+});
+
+describe("a whole run inside of another", () => {
+  test.each([
+    ["as its last line says", "== slurm\n121 passed, 0 failed\n", 0, 121, 0],
+    ["with what failed", "x\n117 passed, 4 failed\n", 1, 117, 4],
+    ["as failed where no test did, but it", "121 passed, 0 failed\n", 137, 121, 1],
+    ["as failed where it ended early", "121 passed, 0 failed\nstopped: ", 0, 0, 1],
+    ["as failed where it said nothing", "", 0, 0, 1],
+    ["as failed where no line begins so", "of 2121 passed, 0 failed\n", 0, 0, 1],
+  ])("counts %s", (_, printed, exitCode, passed, failed) => {
+    expect(closing(printed, exitCode)).toEqual({ passed, failed, skipped: [] });
   });
 });
 
