@@ -48,6 +48,7 @@ const Exit = v.object({
   oom_kill: v.nullable(count),
   /** Absent in those of scripts that were written by earlier versions. */
   unstarted: v.optional(v.boolean()),
+  other_image: v.optional(v.boolean()),
 });
 const Done = v.object({
   ...head,
@@ -105,6 +106,7 @@ export async function readReceipts(
         signal: exit.signal,
         oomKill: exit.oom_kill,
         ...(exit.unstarted ? { unstarted: true } : {}),
+        ...(exit.other_image ? { otherImage: true } : {}),
         node: exit.node,
         start: exit.start,
         end: exit.end,

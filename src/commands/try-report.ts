@@ -7,7 +7,7 @@ export function reportOf(trial: Trial, kept: string | undefined): TrialReport {
   const { profile, stored, job, shown, received } = trial;
   const end = job?.run.stage === "ended" ? job.run : undefined;
   const { slurmJobId } = stored;
-  const sha256 = job?.image?.sha256;
+  const sha256 = end?.outcome.imageChanged ? undefined : job?.image?.sha256;
   const detail = stored.transitions.at(-1)?.detail;
   return {
     profile: `${profile.processor}/${profile.profile}`,

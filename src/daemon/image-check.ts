@@ -58,11 +58,6 @@ export async function imageChanged({ image }: Job, files: Files): Promise<{ read
   }
 }
 
-/** Then the node, too, looks whether it is what was checked, right before it starts it. */
-export function isHeldToHash({ workload }: Profile): boolean {
-  return workload.kind === "image" && workload.sha256 !== undefined;
-}
-
 function usesImage({ backend }: Job, workload: Profile["workload"]): workload is ImageWorkload {
   return workload.kind === "image" && backend !== "simulate";
 }

@@ -9,12 +9,12 @@ import type { EffectOf } from "../job/effect.ts";
 import type { InPlace, Job } from "../job/job.ts";
 import type { Profile } from "../job/profile.ts";
 import { type Receipts, runName, type Said } from "../job/run.ts";
-import { checkedImageName, controlFiles } from "../job/script.ts";
+import { controlFiles, seenImageFiles } from "../job/script.ts";
 import { escapeText } from "../log.ts";
 import { busyPauseMs } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
 import type { Ending } from "./effects.ts";
-import { imageChanged, imageFit, imageSeen, isHeldToHash } from "./image-check.ts";
+import { imageChanged, imageFit, imageSeen } from "./image-check.ts";
 import { callFor } from "./server-effects.ts";
 import { usageAtEnd } from "./usage.ts";
 
@@ -82,10 +82,7 @@ export async function submit(
   }
   const seen = fit.image === undefined ? {} : { image: fit.image };
   const checked = fit.image ?? job.image;
-  if (checked && isHeldToHash(profile)) {
-    const content = `${factsOnNode(checked)}\n`;
-    await context.files.writeControl(job.dir, [{ name: checkedImageName, content }]);
-  }
+  if (checked) await context.files.writeControl(job.dir, seenImageFiles(factsOnNode(checked), profile));
   const answer = await context.schedulerOf(job.backend).submit(effect.ref, profile, signal);
   switch (answer.is) {
     case "submitted":

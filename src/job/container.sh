@@ -38,8 +38,11 @@ case $emx2_version in
 esac
 case $emx2_version in apptainer*) emx2_prefix=APPTAINER ;; esac
 
-# Hours may lie between the check of the image's hash and now.
-if [ -e "$emx2_dir/.emx2/image" ]; then
-  [ "$(cat "$emx2_dir/.emx2/image")" = "$(stat -Lc '%s %Y' "$emx2_image")" ] ||
+# Hours may lie between the look at the image and now, and a node may see another file under its name.
+emx2_facts=
+[ ! -e "$emx2_dir/.emx2/image" ] || read -r emx2_facts <"$emx2_dir/.emx2/image"
+if [ -n "$emx2_facts" ] && [ "$emx2_facts" != "$(stat -Lc '%s %Y' "$emx2_image")" ]; then
+  [ ! -e "$emx2_dir/.emx2/image-held" ] ||
     emx2_refuse "$emx2_image is not the image whose sha256 was checked: it was replaced since, or the node sees another one"
+  : >"$emx2_dir/.emx2/other-image.$run"
 fi

@@ -34,7 +34,9 @@ export function reportDetail(job: Job, outcome: Outcome, stderrTail: readonly st
     who === undefined ? undefined : `who can act: ${who}`,
     hint,
     used === "" ? undefined : `used: ${used}`,
-    outcome.imageChanged ? `the image ${job.image?.path} was changed between its check and the run's end` : undefined,
+    outcome.imageChanged
+      ? `the image ${job.image?.path} may not be the one that was looked at: it was changed since, or the node has another`
+      : undefined,
     profileChosen(job),
     leftOut(job.leftOut, "outputs"),
     leftOut(job.leftOutLogs, "logs"),

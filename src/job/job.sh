@@ -14,9 +14,10 @@
 #   lease.ATTEMPT.R      symlink -> J.R.NODE.PID    the process that has run R of it
 #   start.ATTEMPT.R      {.., pid, start}           the workload may have been started
 #   stop.ATTEMPT.R       {.., start, signal, at}    a signal reached this script; SIGKILL may have followed
-#   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill, unstarted}    the workload has ended; how:
-#                        `exit`, or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is none or not
-#                        known; unstarted: its image can not be started, as again.sh has shown
+#   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill, unstarted, other_image}    the workload has
+#                        ended; how: `exit`, or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is
+#                        none or not known; unstarted: its image can not be started, as again.sh has shown; other_image: the
+#                        node has another one than was looked at before the submission
 #   lost.ATTEMPT.J.R     {.., holder, at}           this run found the lease taken, and did nothing
 #   manifest.ATTEMPT.R   what the run has left in its output directory, in records that end with NUL: `SIZE MTIME PATH` of
 #                        each regular file, `link PATH` of each symbolic link, then `SHA256 *./PATH` (or two spaces) of
@@ -143,6 +144,7 @@ unstarted() {
 } 2>/dev/null
 
 listen
+rm -f "other-image.$run"
 workload &
 wrapper=$! code=255 how=exit unstarted=false
 while [ ! -e "$status" ] && kill -0 "$wrapper" 2>/dev/null; do
@@ -156,7 +158,8 @@ end=$(now)
 deaf
 rm -f "$status" "$status.part" "$status.pid"
 [ -n "$signal" ] && named="\"$signal\"" || named=null
-put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills),\"unstarted\":$unstarted" ||
+[ -e "other-image.$run" ] && other=true || other=false
+put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills),\"unstarted\":$unstarted,\"other_image\":$other" ||
   exit 94
 # The seal: what is there is listed, hashed and listed again, so that whoever reads it later, over a network file system,
 # knows what has to be there. It takes GNU's find and sort; where they are not, or time is out, or somebody still writes,

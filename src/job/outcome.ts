@@ -189,6 +189,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
     ...(typeof e.sealed === "string" ? { manifestSha256: e.sealed } : {}),
     node: exit.node,
     ...(cause === undefined ? {} : { cause }),
+    ...(exit.otherImage ? { imageChanged: true } : {}),
   };
 }
 

@@ -186,6 +186,8 @@ export interface ExitReceipt {
   readonly oomKill: number | null;
   /** Its image can not be started, whatever the job: it was tried once more with nothing of the job's. */
   readonly unstarted?: true;
+  /** The node had another file there than was looked at before the submission. */
+  readonly otherImage?: true;
   readonly node: string;
   readonly start: number;
   readonly end: number;
@@ -228,7 +230,7 @@ export interface Outcome {
   readonly manifestSha256?: string;
   /** What the end of its stderr says of it, told apart when it was read: the lines themselves may not be kept. */
   readonly said?: Said;
-  /** The image was replaced or written to between its check and the run's end: which of the two ran is not known. */
+  /** The image was replaced or written to between its check and the run's end, or the node has another: what ran is not known. */
   readonly imageChanged?: true;
   readonly used?: Usage;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */

@@ -82,8 +82,12 @@ export function controlFiles(input: ScriptInput): Script {
 
 /** In `.emx2/` of a job that runs in an image, and of no other. */
 export const containerScriptName = "container.sh";
-/** What was seen of an image whose hash was checked before the submission; of no other. */
-export const checkedImageName = "image";
+/** For the node to hold its image to: what was seen of it before the submission, and whether another one may run. */
+export function seenImageFiles(facts: string, { workload }: Profile): ScriptFile[] {
+  const isHeld = workload.kind === "image" && workload.sha256 !== undefined;
+  return [{ name: "image", content: lines([facts]) }, ...(isHeld ? [{ name: "image-held", content: "" }] : [])];
+}
+
 /** Where a container sees its run's output directory. */
 export const outputInside = "/output";
 /** Names that the script by which Apptainer starts a program in the container takes for itself (1.4.5). */

@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ImageWorkload } from "../../../src/job/profile.ts";
-import { quote } from "../../../src/job/script.ts";
-import { jobDirectory, runToEnd, shells } from "./job-directory.ts";
+import { quote, seenImageFiles } from "../../../src/job/script.ts";
+import { hostProfile, jobDirectory, runToEnd, shells } from "./job-directory.ts";
 
 const workload: ImageWorkload = {
   ...{ kind: "image", image: "/images/tool.sif", entrypoint: "/opt/run", isolation: "contained" },
@@ -15,6 +15,7 @@ const parameters = JSON.stringify({ args: ["--patient", "17"], environment: { SE
 
 interface Played {
   readonly unstarted: unknown;
+  readonly otherImage: unknown;
   readonly exit: unknown;
   readonly stderr: string;
   /** Arguments and environment of each start of the image. */
@@ -39,7 +40,11 @@ async function play(
           join(control, name),
           readFileSync(join(control, name), "utf8").replace("/images/tool.sif", image),
         );
-      writeFileSync(join(control, "image"), `${checked(image)}\n`);
+      for (const { name, content } of seenImageFiles(checked(image), {
+        ...hostProfile,
+        workload: { ...workload, ...over },
+      }))
+        writeFileSync(join(control, name), content);
     }
     const script = [
       "#!/bin/sh",
@@ -53,12 +58,12 @@ async function play(
     await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1", PATH: `${tools}:/usr/bin:/bin` });
     const read = (path: string) => readFileSync(join(dir, path), "utf8");
     const log = join(dir, ".emx2/container-stderr.log");
-    const { exit, unstarted } = JSON.parse(read(".emx2/exit.a1.0"));
+    const { exit, unstarted, other_image: otherImage } = JSON.parse(read(".emx2/exit.a1.0"));
     const starts = [0, 1, 2].flatMap((n) => {
       const isThere = statSync(join(tools, `argv.${n}`), { throwIfNoEntry: false });
       return isThere ? [{ argv: read(`tools/argv.${n}`), environ: read(`tools/environ.${n}`) }] : [];
     });
-    return { exit, unstarted, starts, stderr: existsSync(log) ? readFileSync(log, "utf8") : "" };
+    return { exit, unstarted, otherImage, starts, stderr: existsSync(log) ? readFileSync(log, "utf8") : "" };
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -104,11 +109,20 @@ describe.each(scriptShells)("in %p", (...shell) => {
     expect([unstarted, starts.length]).toEqual([false, 1]);
   });
 
-  test.concurrent("an image that is not the one that was checked is not started", async () => {
-    const facts = (image: string) => `${statSync(image).size} ${Math.floor(statSync(image).mtimeMs / 1_000)}`;
-    expect(await play(shell, "exit 0", { checked: facts })).toMatchObject({ exit: 0, unstarted: false });
-    const replaced = await play(shell, "exit 0", { checked: (image) => facts(image).replace(/^8/, "9") });
+  const facts = (image: string) => `${statSync(image).size} ${Math.floor(statSync(image).mtimeMs / 1_000)}`;
+  const other = (image: string) => facts(image).replace(/^8/, "9");
+  const held = { sha256: "0".repeat(64) };
+
+  test.concurrent("an image that is not the one whose hash was checked is not started", async () => {
+    const same = await play(shell, "exit 0", { checked: facts, over: held });
+    expect(same).toMatchObject({ exit: 0, unstarted: false, otherImage: false });
+    const replaced = await play(shell, "exit 0", { checked: other, over: held });
     expect(replaced).toMatchObject({ exit: 255, starts: [] });
     expect(replaced.stderr).toContain("is not the image whose sha256 was checked");
+  });
+
+  test.concurrent("another image than was looked at runs where none is asked for, and it is noticed", async () => {
+    expect(await play(shell, "exit 0", { checked: facts })).toMatchObject({ exit: 0, otherImage: false });
+    expect(await play(shell, "exit 0", { checked: other })).toMatchObject({ exit: 0, otherImage: true, stderr: "" });
   });
 });

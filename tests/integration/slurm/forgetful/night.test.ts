@@ -57,6 +57,9 @@ onOwnSlurm("a night of outages", () => {
       const worker = { max_concurrent_jobs: 12, lost_after_seconds: 30 };
       await using stage = await openCountedStage({ profiles, env, worker, clock: aheadOfUs });
       await using slurm = disturbance();
+      // At an orderly end it writes down what accounting has told it, without which it does not start while that is away.
+      await slurm.stop("slurmctld");
+      await slurm.start("slurmctld");
       const startedAt = systemClock.mono();
       const ids = Array.from({ length: jobs }, (_, index) => submit(stage, index));
       const long = ids.slice(0, longJobs);
