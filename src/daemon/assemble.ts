@@ -280,6 +280,6 @@ function loops(
     adoption,
     serverPoll,
     heartbeat,
-    schedulerPoll: createSchedulerPoll({ engine, clock, files, log, intervalMs, schedulerOf }),
+    schedulerPoll: createSchedulerPoll({ engine, clock, files, log, intervalMs, schedulerOf, begun: holds.begun }),
   };
 }

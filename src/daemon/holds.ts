@@ -33,7 +33,7 @@ export interface Refusals {
   readonly count: number;
   readonly cause: string;
   /** The images of the last ones could not be started: Slurm takes their submissions all the same. */
-  readonly unstarted?: { readonly jobId: JobId };
+  readonly unstarted?: { readonly jobId: JobId; readonly at: number };
   /** Of the profile as it was then. */
   readonly sha256: string;
   readonly hold?: {
@@ -51,8 +51,8 @@ export interface Holds {
   taken(job: Job): void;
   /** The job's image could not be started on the node, whatever the job. May be told of one job more than once. */
   unstarted(job: Job, cause: string): void;
-  /** The job's workload has begun. */
-  begun(job: Job): void;
+  /** The job's workload has begun, in a run that was started then (wall clock milliseconds). */
+  begun(job: Job, startedAt: number): void;
   heldOf(job: Job): Held | undefined;
   /** `one`: the profile is held, and no job that could try it is here. */
   claimable(profileKey: string, backend: BackendName): "all" | "one" | "none";
@@ -122,11 +122,13 @@ export function createHolds(parts: HoldsParts): Holds {
 
     unstarted(job, cause) {
       if (known.get(nameOf(job))?.unstarted?.jobId !== job.id)
-        count(job, cause, false, { unstarted: { jobId: job.id } });
+        count(job, cause, false, { unstarted: { jobId: job.id, at: clock.wall() } });
     },
 
-    begun(job) {
-      if (known.get(nameOf(job))?.unstarted) end(job, "a workload has begun");
+    begun(job, startedAt) {
+      const { unstarted } = known.get(nameOf(job)) ?? {};
+      // One that was started before says nothing of what goes wrong since.
+      if (unstarted && startedAt >= unstarted.at) end(job, "a workload has begun");
     },
 
     heldOf(job) {

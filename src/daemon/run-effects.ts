@@ -185,7 +185,7 @@ function tellHolds(
 ): void {
   const { exit } = receipts ?? {};
   if (exit?.unstarted) holds.unstarted(job, said?.apptainer?.cause ?? `its image can not be started on ${exit.node}`);
-  else if (exit) holds.begun(job);
+  else if (exit) holds.begun(job, exit.start * 1_000);
 }
 
 /** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */

@@ -6,6 +6,7 @@
 import type { JobFiles } from "../artifacts/job-files.ts";
 import type { Clock } from "../clock.ts";
 import { isSystemError } from "../errors.ts";
+import type { Job } from "../job/job.ts";
 import { outputDirectory } from "../job/outcome.ts";
 import type { BackendName } from "../job/profile.ts";
 import type { JobId, Receipts, RunRef, SchedulerRow } from "../job/run.ts";
@@ -25,7 +26,12 @@ export interface SchedulerPollParts {
   readonly log: Log;
   readonly intervalMs: number;
   schedulerOf(backend: BackendName): Scheduler;
+  /** The job's run was started at that time, and has been going for long enough for its workload to be there. */
+  begun(job: Job, startedAt: number): void;
 }
+
+/** Of a run that goes on: Apptainer may unpack an image for minutes before it can not begin the container. */
+const begunAfterMs = 600_000;
 
 /** Job directories that are read side by side: on shared storage each look takes its time. */
 const looksAtOnce = 8;
@@ -130,6 +136,7 @@ async function observeRun(
   const row = rows.get(run.jobId);
   await storage.look(run.jobId, async () => {
     const receipts = await files.receipts(run);
+    tellBegun(parts, run, row, receipts);
     // Before the look itself: what the workload said last must not come after its end.
     if (receipts.start) await observeProgress(parts, run, receipts);
     engine.observe(run.jobId, {
@@ -139,6 +146,17 @@ async function observeRun(
       receipts,
     });
   });
+}
+
+function tellBegun(
+  { engine, clock, begun }: SchedulerPollParts,
+  { jobId }: RunRef,
+  row: SchedulerRow | null | undefined,
+  { start, exit }: Receipts,
+): void {
+  const job = engine.jobs.get(jobId);
+  if (!job || !start || exit || row?.state !== "RUNNING") return;
+  if (clock.wall() >= start.at * 1_000 + begunAfterMs) begun(job, start.at * 1_000);
 }
 
 /** What the workload says of itself, in the output directory of its newest run. */

@@ -142,7 +142,7 @@ describe("images that can not be started", () => {
     const holds = open();
     for (const id of ["a", "b", "c", "d"]) {
       holds.unstarted(written(id), "no");
-      holds.begun(written("e"));
+      holds.begun(written("e"), now);
     }
     expect(holds.list()).toEqual([]);
     for (const id of ["a", "b", "c"]) {
@@ -175,16 +175,23 @@ describe("images that can not be started", () => {
     now += firstMs;
     holds.taken(written("d"));
     expect(holds.list()).toHaveLength(1);
-    holds.begun(written("d"));
+    holds.begun(written("d"), now);
     expect(holds.list()).toEqual([]);
     expect(said.at(-1)).toMatch(/^info a workload has begun/);
+  });
+
+  test("are not forgotten for a workload that had begun before", () => {
+    const holds = open();
+    three(holds);
+    holds.begun(written("old"), now - 1);
+    expect(holds.list()).toHaveLength(1);
   });
 
   test("and refusals of Slurm's end by what ends the later of both", () => {
     const holds = open();
     three(holds);
     holds.refused(written("d"), "Invalid account");
-    holds.begun(written("e"));
+    holds.begun(written("e"), now);
     expect(holds.list()).toHaveLength(1);
     holds.taken(written("d"));
     expect(holds.list()).toEqual([]);

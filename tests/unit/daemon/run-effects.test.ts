@@ -186,7 +186,7 @@ describe("CloseRun", () => {
     const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
     expect((await closeRun(play(steps), effect, context, never)).result.is).toBe("ok");
     expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed.7");
-    expect(context.told).toEqual(["begun"]);
+    expect(context.told).toEqual(["begun 1000"]);
   });
 
   test("of a run whose image could not be started, whatever the job, counts towards holding its profile; stderr is not quoted", async () => {
@@ -212,7 +212,7 @@ describe("CloseRun", () => {
 function ofStarts(told: string[]) {
   return {
     unstarted: (_job: Job, cause: string) => void told.push(`unstarted ${cause}`),
-    begun: () => void told.push("begun"),
+    begun: (_job: Job, startedAt: number) => void told.push(`begun ${startedAt}`),
   };
 }
 

@@ -32,6 +32,7 @@ async function stage(steps: readonly JobEvent[] = toTracked) {
     cancels: [] as { readonly name: string; readonly ids: readonly string[] | undefined }[],
     isUp: true,
     costMs: 20,
+    begun: [] as (readonly [jobId: string, startedAt: number])[],
     answer: (runs: readonly RunRef[]): StatesAnswer => ({
       is: "answered",
       rows: new Map(runs.map((run) => [run.jobId, row("RUNNING")])),
@@ -51,6 +52,7 @@ async function stage(steps: readonly JobEvent[] = toTracked) {
   };
   const poll = createSchedulerPoll({
     ...{ clock, files, log, intervalMs },
+    begun: ({ id }, at) => void on.begun.push([id, at]),
     schedulerOf: () => scheduler as Scheduler,
     engine: {
       jobs,
@@ -271,4 +273,28 @@ test("a submission that is under way is nothing to ask about", async () => {
   const on = await stage([...toTracked.slice(0, -2), submitting]);
   await ticked(on);
   expect(on.askedAt).toEqual([]);
+});
+
+test("a run that has been going for ten minutes has begun, and not before", async () => {
+  const on = await stage(toTracked);
+  const tick = async () => {
+    await on.clock.advance(60_000);
+    const done = on.tick();
+    await on.clock.advance(1_000);
+    await done;
+  };
+  const startedS = Math.floor(on.clock.wall() / 1_000);
+  on.files.symlink(ref.dir, ".emx2/lease.a1", "7");
+  on.files.symlink(ref.dir, ".emx2/lease.a1.0", "7.0.n1.1");
+  const start = { v: 1, attempt: "a1", job: "7", restart: 0, node: "n1", pid: 1, start: startedS };
+  await on.files.writeControl(ref.dir, [{ name: "start.a1.0", content: JSON.stringify(start) }]);
+  await tick();
+  expect(on.begun).toEqual([]);
+  await on.clock.advance(600_000);
+  on.answer = (runs) => ({ is: "answered", rows: new Map(runs.map((run) => [run.jobId, row("COMPLETING")])) });
+  await tick();
+  expect(on.begun).toEqual([]);
+  on.answer = (runs) => ({ is: "answered", rows: new Map(runs.map((run) => [run.jobId, row("RUNNING")])) });
+  await tick();
+  expect(on.begun).toEqual([["j1", startedS * 1_000]]);
 });
