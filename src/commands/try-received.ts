@@ -28,7 +28,8 @@ export async function receivedOf(state: EmulatorState, jobId: string, job: Job |
   const faults: string[] = [];
   if (stored.status === "COMPLETED" && log?.status !== "COMMITTED") faults.push("the log artifact is not committed");
   if (output && output.status !== "COMMITTED") faults.push("the output artifact is not committed");
-  for (const [path, file] of output?.files ?? []) {
+  const byPath = [...(output?.files ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const [path, file] of byPath) {
     const sha256 = await sha256Of(file, place);
     if (sha256.is === "unreadable") faults.push(sha256.why);
     else if (sha256.hex !== file.sha256) faults.push(`${path} is not what its hash says`);

@@ -90,7 +90,10 @@ function usedOf({ job }: Trial): Usage | undefined {
 }
 
 function memory(trial: Trial): CheckItem | undefined {
-  if (!hasRun(trial)) return undefined;
+  const { run } = trial.job ?? {};
+  // Of a job that died of it the job's own verdict tells.
+  const isOver = run?.stage === "ended" && run.outcome.state === "OUT_OF_MEMORY";
+  if (!hasRun(trial) || isOver) return undefined;
   const { memoryBytes, maxRssBytes } = usedOf(trial) ?? {};
   if (maxRssBytes === undefined)
     return warning(

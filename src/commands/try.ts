@@ -10,11 +10,13 @@ import { onDisk } from "../artifacts/storage-fault.ts";
 import { systemClock as clock } from "../clock.ts";
 import { nearestName } from "../config/check.ts";
 import type { Config } from "../config/config.ts";
+import { slurmFaults } from "../daemon/checks.ts";
 import type { NewContent } from "../emulator/submitter.ts";
 import { StorageError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
+import { writeToStderr } from "../log.ts";
 import { colorsOf } from "../view/lines.ts";
-import { trialJson, trialText } from "../view/trial.ts";
+import { trialJson, trialText, verdictText } from "../view/trial.ts";
 import { columnsOf } from "../view/width.ts";
 import { exitCodes } from "./exit.ts";
 import { configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
@@ -60,6 +62,11 @@ export const tryOut = defineCommand({
     const profile = profileMeant(given.profile, config);
     const parametersText = parametersOf(parameters ?? [], words ?? []);
     const inputs = await inputsOf(files ?? []);
+    const look = { columns: columnsOf(process.stdout, process.env), colors: colorsOf(process.stdout) };
+    // A daemon would wait for it, and so would the one that is to be tried.
+    const faults = await slurmFaults({ config, clock, log: log(), signal: signalOf(data) });
+    for (const fault of faults) writeToStderr(`${verdictText(fault, look)}\n`);
+    if (faults.length > 0) return exitCodes.failed;
     const place = await makePlace(config, profile, clock.uuid());
     let keep = given.keep ?? false;
     try {
@@ -69,7 +76,6 @@ export const tryOut = defineCommand({
       // What may still be at work keeps its directory.
       keep ||= trial.job !== undefined && trial.job.closed === undefined;
       const report = reportOf(trial, keep ? place.dir : undefined);
-      const look = { columns: columnsOf(process.stdout, process.env), colors: colorsOf(process.stdout) };
       console.log(given.json ? JSON.stringify(trialJson(report), null, 2) : `\n${trialText(report, look)}`);
       return isProved(trial) ? exitCodes.done : exitCodes.failed;
     } finally {

@@ -40,6 +40,13 @@ export async function* checks(parts: CheckParts): AsyncGenerator<CheckItem> {
   }
 }
 
+/** What keeps jobs from being submitted at all: Slurm's commands, or whoever should answer them. Empty: nothing. */
+export async function slurmFaults({ config, clock, log, signal }: Omit<CheckParts, "written">): Promise<CheckItem[]> {
+  const { items, user } = await accountOf(clock, signal);
+  const cluster = user === undefined ? silent([]) : await checkSlurm(probeOf(config, clock, log, signal, user));
+  return [...items, ...cluster.items].filter(({ result }) => result === "failed");
+}
+
 /** In the order in which they are told. */
 function begin({ config, written, clock, log, signal }: CheckParts): readonly Promise<readonly CheckItem[]>[] {
   const secret = checkSecret(config);

@@ -127,7 +127,7 @@ function roomText({ node, image }: Shown): string | undefined {
 }
 
 /** Its own line and that of its fix, each under itself where it is too long for the terminal. */
-function verdictText(verdict: Verdict, { columns, colors }: Look): string {
+export function verdictText(verdict: Verdict, { columns, colors }: Look): string {
   const [line = "", ...fixes] = checkLine(verdict, colors).split("\n");
   return [wrapped(line, columns, 9), ...fixes.map((fix) => wrapped(fix, columns, 14))].join("\n");
 }

@@ -75,7 +75,7 @@ test(
     await stage.untilStatus(after, "COMPLETED");
     expect(stage.ledger()).toEqual([before, report.jobId, after]);
     expect(daemon.stderr()).not.toContain(report.jobId);
-    expect(callsOf(stage.slurmDir, "scancel")).toEqual([]);
+    expect(callsOf(stage.slurmDir, "scancel")).toEqual(["scancel --version"]);
   },
   testMs,
 );
@@ -144,6 +144,18 @@ test(
     const { exitCode, stderr } = await stage.start("try", "it/default").ended();
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringMatching(/unmounted: it is not there/) });
     expect(existsSync(join(stage.dir, "unmounted"))).toBe(false);
+  },
+  testMs,
+);
+
+test(
+  "where Slurm can not be asked nothing is made, and that is said at once",
+  async () => {
+    await using stage = await openWith("true", { slurm: { bin_dir: "/nowhere" } });
+    const { exitCode, stderr, stdout } = await stage.start("try", "it/default").ended();
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
+    expect(stderr).toMatch(/^failed {3}Slurm: sbatch, squeue, sacct, scancel not found\n {9}fix: /);
+    expect(leftOf(stage)).toEqual([]);
   },
   testMs,
 );
