@@ -4,8 +4,8 @@ import { defineCommand } from "citty";
 import { systemClock } from "../clock.ts";
 import { loadWhole } from "../config/load.ts";
 import { type CheckItem, checks } from "../daemon/checks.ts";
-import { checkLine, colorsOf } from "../view/lines.ts";
-import { columnsOf, wrapped } from "../view/width.ts";
+import { checkText, colorsOf } from "../view/lines.ts";
+import { columnsOf } from "../view/width.ts";
 import { exitCodes } from "./exit.ts";
 import { globals, logFor, signalOf } from "./globals.ts";
 
@@ -17,19 +17,13 @@ export const check = defineCommand({
     const { config: path } = args;
     const { config, written } = loadWhole({ ...(path !== undefined && { path }), env: process.env, home: homedir() });
     const items: CheckItem[] = [];
+    const look = { columns: columnsOf(process.stdout, process.env), colors: colorsOf(process.stdout) };
     const parts = { config, written, clock: systemClock, log, signal: signalOf(data) };
     for await (const item of checks(parts)) {
       items.push(item);
-      if (!args.json) print(checkLine(item, colorsOf(process.stdout)));
+      if (!args.json) console.log(checkText(item, look));
     }
     if (args.json) console.log(JSON.stringify({ items }, null, 2));
     return items.some(({ result }) => result === "failed") ? exitCodes.failed : exitCodes.done;
   },
 });
-
-/** The item's own line and that of its fix, each under itself where it is too long for the terminal. */
-function print(text: string): void {
-  const columns = columnsOf(process.stdout, process.env);
-  const [line = "", ...fixes] = text.split("\n");
-  console.log([wrapped(line, columns, 9), ...fixes.map((fix) => wrapped(fix, columns, 14))].join("\n"));
-}

@@ -15,8 +15,8 @@ import type { NewContent } from "../emulator/submitter.ts";
 import { StorageError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
 import { writeToStderr } from "../log.ts";
-import { colorsOf } from "../view/lines.ts";
-import { trialJson, trialText, verdictText } from "../view/trial.ts";
+import { checkText, colorsOf } from "../view/lines.ts";
+import { trialJson, trialText } from "../view/trial.ts";
 import { columnsOf } from "../view/width.ts";
 import { exitCodes } from "./exit.ts";
 import { configFor, globals, logFor, signalOf, warnOf } from "./globals.ts";
@@ -65,7 +65,7 @@ export const tryOut = defineCommand({
     const look = { columns: columnsOf(process.stdout, process.env), colors: colorsOf(process.stdout) };
     // A daemon would wait for it, and so would the one that is to be tried.
     const faults = await slurmFaults({ config, clock, log: log(), signal: signalOf(data) });
-    for (const fault of faults) writeToStderr(`${verdictText(fault, look)}\n`);
+    for (const fault of faults) writeToStderr(`${checkText(fault, look)}\n`);
     if (faults.length > 0) return exitCodes.failed;
     const place = await makePlace(config, profile, clock.uuid());
     let keep = given.keep ?? false;

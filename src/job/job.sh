@@ -6,8 +6,8 @@
 #   job.sh DIR ATTEMPT       DIR: the job directory; ATTEMPT: one decision to run the job, a1, a2, ...
 #
 # The run's id J is SLURM_JOB_ID, or EMX2_RUN_ID where a plain shell runs the job. R is SLURM_RESTART_COUNT, 0 unless Slurm
-# requeued it. Read from DIR/.emx2/: prelude.sh, environment.sh, command.sh, parameters.json, and output-base: the directory
-# that holds the output directories, DIR where there is none. Written there, each whole or
+# requeued it. Read from DIR/.emx2/: prelude.sh, environment.sh, command.sh, again.sh, parameters.json, and output-base: the
+# directory that holds the output directories, DIR where there is none. Written there, each whole or
 # not at all, times in seconds since 1970; every receipt begins with v (1), attempt, job (J), restart (R) and node:
 #
 #   lease.ATTEMPT        symlink -> J               the run that has the attempt, for ever (`closed`: nobody may run it)

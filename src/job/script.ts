@@ -1,9 +1,9 @@
 /**
- * What lies in `.emx2/` for a run. `job.sh` is the same for every job; the rest is text that it reads in the shell, in
- * this order: the operator's prelude, `environment.sh` (for an image it first reads `container.sh`; exports the variables),
- * `command.sh` (adds the program and its arguments, and runs it). A submitter's values are only ever single-quoted words. Anybody on the node can read a
- * program's arguments, so that variables do not pass through env(1), but for those few that a shell keeps for itself
- * (`RANDOM`, `LC_ALL`) and would change, or stop at.
+ * What lies in `.emx2/` for a run. `job.sh` is the same for every job; the rest is text that it reads in the shell, in this
+ * order: the operator's prelude, `environment.sh` (exports the variables; for an image it reads `container.sh` first),
+ * `command.sh` (adds the program and its arguments, and runs it), and `again.sh`, where Apptainer may have failed. A submitter's
+ * values are only ever single-quoted words. Anybody on the node can read a program's arguments, so that variables do not pass
+ * through env(1), but for those few that a shell keeps for itself (`RANDOM`, `LC_ALL`) and would change, or stop at.
  * `job.sh` provides `$emx2_dir` (the job directory), `$emx2_work` and `$emx2_scratch` (this run's directories in it), and
  * `$emx2_output`, its output directory in `$emx2_base`; `container.sh` what is known of Apptainer on the node alone.
  */

@@ -1,6 +1,6 @@
 /** Lines and tables for people: colours only on a terminal and not with NO_COLOR, and no word from outside unescaped. */
 import { escapeText, wantsColor } from "../log.ts";
-import { padded } from "./width.ts";
+import { padded, wrapped } from "./width.ts";
 
 type Paint = (text: string) => string;
 
@@ -21,7 +21,7 @@ export function colorsOf(stream: { readonly isTTY?: boolean }): Colors {
   return { good: paint(32), bad: paint(31), odd: paint(33), dim: paint(2), bold: paint(1) };
 }
 
-interface Checked {
+export interface Checked {
   readonly item: string;
   readonly result: "ok" | "warning" | "failed";
   readonly detail: string;
@@ -32,6 +32,12 @@ export function checkLine({ item, result, detail, fix }: Checked, colors: Colors
   const paint = { ok: colors.good, warning: colors.odd, failed: colors.bad }[result];
   const line = `${paint(result.padEnd(7))}  ${escapeText(item)}: ${escapeText(detail)}`;
   return fix === undefined ? line : `${line}\n${" ".repeat(9)}${colors.dim("fix:")} ${escapeText(fix)}`;
+}
+
+/** The same within so many columns: its own line and that of its fix each go on under themselves. */
+export function checkText(checked: Checked, { columns, colors }: { columns: number; colors: Colors }): string {
+  const [line = "", ...fixes] = checkLine(checked, colors).split("\n");
+  return [wrapped(line, columns, 9), ...fixes.map((fix) => wrapped(fix, columns, 14))].join("\n");
 }
 
 /** Columns as wide as their widest cell, two spaces between; the last one is not padded. */

@@ -6,7 +6,7 @@ import { gigabytes, usageWords } from "../job/usage.ts";
 import { escapeText } from "../log.ts";
 import { type Fact, type Look, labelled } from "./facts.ts";
 import { timeIn } from "./life.ts";
-import { checkLine } from "./lines.ts";
+import { type Checked, checkText } from "./lines.ts";
 import { counted, size } from "./when.ts";
 import { wrapped } from "./width.ts";
 
@@ -24,14 +24,7 @@ export interface TrialReport {
   readonly detail?: string;
   /** The directory that stays. */
   readonly kept?: string;
-  readonly verdicts: readonly Verdict[];
-}
-
-export interface Verdict {
-  readonly item: string;
-  readonly result: "ok" | "warning" | "failed";
-  readonly detail: string;
-  readonly fix?: string;
+  readonly verdicts: readonly Checked[];
 }
 
 const mostOutputs = 20;
@@ -50,7 +43,7 @@ export function trialText(report: TrialReport, look: Look): string {
       ? []
       : [bold("outputs (SHA-256)"), ...named, ...(more > 0 ? [`and ${counted(more, "more file")}`] : [])],
     detail === undefined ? [] : [bold("EMX2 would have been told"), ...said],
-    verdicts.map((verdict) => verdictText(verdict, look)),
+    verdicts.map((verdict) => checkText(verdict, look)),
   ]
     .filter((block) => block.length > 0)
     .map((block) => block.join("\n"))
@@ -124,10 +117,4 @@ function roomText({ node, image }: Shown): string | undefined {
     return freeBytes === undefined ? [] : [`${place} ${size(freeBytes)}${type === undefined ? "" : ` (${type})`}`];
   });
   return known.length === 0 ? undefined : known.join(", ");
-}
-
-/** Its own line and that of its fix, each under itself where it is too long for the terminal. */
-export function verdictText(verdict: Verdict, { columns, colors }: Look): string {
-  const [line = "", ...fixes] = checkLine(verdict, colors).split("\n");
-  return [wrapped(line, columns, 9), ...fixes.map((fix) => wrapped(fix, columns, 14))].join("\n");
 }
