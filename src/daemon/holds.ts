@@ -33,7 +33,7 @@ export interface Refusals {
   readonly count: number;
   readonly cause: string;
   /** The images of the last ones could not be started: Slurm takes their submissions all the same. */
-  readonly unstarted?: { readonly jobId: JobId; readonly at: number };
+  readonly unstarted?: { readonly jobId: JobId; readonly startedAt: number };
   /** Of the profile as it was then. */
   readonly sha256: string;
   readonly hold?: {
@@ -49,9 +49,12 @@ export interface Holds {
   refused(job: Job, cause: string): void;
   /** The scheduler took the job's submission. */
   taken(job: Job): void;
-  /** The job's image could not be started on the node, whatever the job. May be told of one job more than once. */
-  unstarted(job: Job, cause: string): void;
-  /** The job's workload has begun, in a run that was started then (wall clock milliseconds). */
+  /**
+   * The job's image could not be started on the node, whatever the job. May be told of one job more than once. `startedAt`: of
+   * the run, milliseconds since 1970 by the node's clock.
+   */
+  unstarted(job: Job, cause: string, startedAt: number): void;
+  /** The job's workload has begun. */
   begun(job: Job, startedAt: number): void;
   heldOf(job: Job): Held | undefined;
   /** `one`: the profile is held, and no job that could try it is here. */
@@ -120,15 +123,15 @@ export function createHolds(parts: HoldsParts): Holds {
       changed(job.profileKey);
     },
 
-    unstarted(job, cause) {
+    unstarted(job, cause, startedAt) {
       if (known.get(nameOf(job))?.unstarted?.jobId !== job.id)
-        count(job, cause, false, { unstarted: { jobId: job.id, at: clock.wall() } });
+        count(job, cause, false, { unstarted: { jobId: job.id, startedAt } });
     },
 
     begun(job, startedAt) {
       const { unstarted } = known.get(nameOf(job)) ?? {};
       // One that was started before says nothing of what goes wrong since.
-      if (unstarted && startedAt >= unstarted.at) end(job, "a workload has begun");
+      if (unstarted && startedAt >= unstarted.startedAt) end(job, "a workload has begun");
     },
 
     heldOf(job) {

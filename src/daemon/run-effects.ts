@@ -184,8 +184,11 @@ function tellHolds(
   holds: Pick<EffectContext["holds"], "unstarted" | "begun">,
 ): void {
   const { exit } = receipts ?? {};
-  if (exit?.unstarted) holds.unstarted(job, said?.apptainer?.cause ?? `its image can not be started on ${exit.node}`);
-  else if (exit) holds.begun(job, exit.start * 1_000);
+  if (!exit) return;
+  const startedAt = exit.start * 1_000;
+  const cause = said?.apptainer?.cause ?? `its image can not be started on ${exit.node}`;
+  if (exit.unstarted) holds.unstarted(job, cause, startedAt);
+  else holds.begun(job, startedAt);
 }
 
 /** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */

@@ -122,7 +122,7 @@ describe("a hold", () => {
 describe("images that can not be started", () => {
   const three = (holds: Holds) => {
     for (const id of ["a", "b", "c"]) {
-      holds.unstarted(written(id), "no user namespaces");
+      holds.unstarted(written(id), "no user namespaces", now);
       jobs.delete(id);
     }
   };
@@ -130,7 +130,7 @@ describe("images that can not be started", () => {
   test("hold their profile after three jobs, one told twice counting once", () => {
     const holds = open();
     const a = written("a");
-    for (let count = 0; count < 4; count++) holds.unstarted(a, "no user namespaces");
+    for (let count = 0; count < 4; count++) holds.unstarted(a, "no user namespaces", now);
     expect(holds.heldOf(a)).toBeUndefined();
     three(holds);
     expect(holds.heldOf(a)).toMatchObject({ cause: "no user namespaces", nextProbeAt: now + firstMs });
@@ -141,13 +141,13 @@ describe("images that can not be started", () => {
   test("are forgotten where a workload has begun in between, and not where a submission was taken", () => {
     const holds = open();
     for (const id of ["a", "b", "c", "d"]) {
-      holds.unstarted(written(id), "no");
+      holds.unstarted(written(id), "no", now);
       holds.begun(written("e"), now);
     }
     expect(holds.list()).toEqual([]);
     for (const id of ["a", "b", "c"]) {
       holds.taken(written(id));
-      holds.unstarted(written(id), "no");
+      holds.unstarted(written(id), "no", now);
     }
     expect(holds.list()).toHaveLength(1);
   });
@@ -165,7 +165,7 @@ describe("images that can not be started", () => {
       expect(holds.claimable(gpu, "slurm")).toBe("none");
     }
     expect(pauses).toEqual([firstMs, 2 * firstMs, 4 * firstMs, 8 * firstMs, hourMs]);
-    holds.unstarted(written("d"), "still no");
+    holds.unstarted(written("d"), "still no", now);
     expect(holds.heldOf(written("d"))).toMatchObject({ cause: "still no", probe: false });
   });
 

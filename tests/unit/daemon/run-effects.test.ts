@@ -198,7 +198,7 @@ describe("CloseRun", () => {
     const steps = [...toTracked, observed(row("COMPLETED"), exited(255, { unstarted: true }))];
     const outcome = { ...succeeded, result: "failed", state: "FAILED", exitCode: 255 } as const;
     const { result } = await closeRun(play(steps), { kind: "CloseRun", ref: tracked, outcome }, context, never);
-    expect(context.told).toEqual(["unstarted /data, which is to be bound, is not there on the node"]);
+    expect(context.told).toEqual(["unstarted 1000 /data, which is to be bound, is not there on the node"]);
     expect(result).toMatchObject({
       is: "ok",
       value: {
@@ -211,7 +211,7 @@ describe("CloseRun", () => {
 
 function ofStarts(told: string[]) {
   return {
-    unstarted: (_job: Job, cause: string) => void told.push(`unstarted ${cause}`),
+    unstarted: (_job: Job, cause: string, startedAt: number) => void told.push(`unstarted ${startedAt} ${cause}`),
     begun: (_job: Job, startedAt: number) => void told.push(`begun ${startedAt}`),
   };
 }
