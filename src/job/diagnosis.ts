@@ -173,6 +173,12 @@ const rules: readonly Rule[] = [
     who: `${operator}, by other nodes (--constraint) or another build`,
   },
   {
+    applies: ({ outcome }) => deathBy(outcome) === "SIGUSR2",
+    cause: "SIGUSR2 ended the program: Slurm's warning before its time limit, where the profile asks for one",
+    who: `${submitter}, by a program that handles SIGUSR2; ${operator}, by a longer time, or no warn_before_limit`,
+    hint: timeHint,
+  },
+  {
     applies: ({ outcome }) => deathBy(outcome) !== undefined,
     cause: ({ outcome }) => `the program crashed (${deathBy(outcome)}, exit code ${outcome.exitCode})`,
     who: submitter,
@@ -202,6 +208,7 @@ const deaths: Readonly<Record<number, string>> = {
   136: "SIGFPE",
   137: "SIGKILL",
   139: "SIGSEGV",
+  140: "SIGUSR2",
 };
 
 function deathBy({ exitCode = 0 }: Outcome): string | undefined {

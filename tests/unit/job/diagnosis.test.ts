@@ -94,6 +94,7 @@ describe("diagnose", () => {
   test.each([
     [137, /SIGKILL/, /memory in the profile/],
     [132, /SIGILL/, /other nodes/],
+    [140, /SIGUSR2.*warning before its time limit/, /warn_before_limit/],
     [139, /SIGSEGV, exit code 139/, /^the submitter$/],
     [200, /exit code 200$/, /^the submitter$/],
   ])("a death told by exit code %d", (code, cause, who) => {
