@@ -68,17 +68,20 @@ export const tryOut = defineCommand({
     for (const fault of faults) writeToStderr(`${checkText(fault, look)}\n`);
     if (faults.length > 0) return exitCodes.failed;
     const place = await makePlace(config, profile, clock.uuid());
-    let keep = given.keep ?? false;
+    // What may still be at work keeps its directory: until its end is known, that is so.
+    let keep = true;
+    let isTold = false;
     try {
       const screen = screenOf(given.json ? process.stderr : process.stdout);
       const asked = { config, profile, place, inputs, parametersText };
       const trial = await play(asked, { screen, log, signal: signalOf(data) });
-      // What may still be at work keeps its directory.
-      keep ||= trial.job !== undefined && trial.job.closed === undefined;
+      keep = given.keep || (trial.job !== undefined && trial.job.closed === undefined);
+      isTold = true;
       const report = reportOf(trial, keep ? place.dir : undefined);
       console.log(given.json ? JSON.stringify(trialJson(report), null, 2) : `\n${trialText(report, look)}`);
       return isProved(trial) ? exitCodes.done : exitCodes.failed;
     } finally {
+      if (!isTold) log().warn("the trial's directory is left, since its Slurm job may be at work", { dir: place.dir });
       await removePlace(place, keep).catch((error: unknown) => {
         if (!(error instanceof StorageError)) throw error;
         log().warn("what the trial has made could not be removed: do it by hand", { cause: error.message });
