@@ -139,6 +139,12 @@ const rules: readonly Rule[] = [
     who: `${operator}: is tmp_dir on storage that the node sees?`,
   },
   {
+    // Seen on 24.11: a node that refuses a job's credential ("already killed") ends it as if its program had exited 1.
+    applies: ({ outcome }) => outcome.state === "FAILED" && outcome.unbegun === true,
+    cause: "Slurm ended the run, and its script has left no trace: it never began",
+    who: site,
+  },
+  {
     applies: (end) => unstarted(end) !== undefined,
     cause: (end) => unstarted(end)?.cause,
     who: (end) => (unstarted(end)?.who === "site" ? site : operator),

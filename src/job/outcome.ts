@@ -228,6 +228,7 @@ function byRow(e: Evidence, row: SchedulerRow): Outcome {
     state: row.state,
     ...(row.exitCode === undefined ? {} : { exitCode: row.exitCode }),
     ...(row.signal === undefined ? {} : { signal: row.signal }),
+    ...(leaseMissing && receipts?.directory ? { unbegun: true as const } : {}),
   } as const;
   if (row.state === "CANCELLED") return { ...base, result: endOnRequest(e), cause: cancelledBy(e) };
   if (e.leased && receipts?.lost.includes(row.schedulerId)) return { ...base, result: "failed", cause: startedTwice };

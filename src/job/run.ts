@@ -232,6 +232,8 @@ export interface Outcome {
   readonly said?: Said;
   /** The image was replaced or written to between its check and the run's end, or the node has another: what ran is not known. */
   readonly imageChanged?: true;
+  /** It took no lease that can be seen: its script has not begun, whatever exit code the scheduler shows. */
+  readonly unbegun?: true;
   readonly used?: Usage;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
   readonly outputDir: string;

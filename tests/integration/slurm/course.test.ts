@@ -69,9 +69,11 @@ onRealSlurm("a job's whole course", () => {
     await stage.until("another second has begun", () => second() > started);
     stage.slurm("scontrol", "requeue", slurmJobId);
     await untilSaid(stage, id, /^slurm_state=(PENDING|REQUEUED);/);
-    // Slurm 22.05 fails a second run that is hurried on while the first is still dying.
+    // A node refuses a second run whose credential is of the second in which the first was killed, or before.
     await stage.until("its first run has left the node", () => isGone(step));
     await stage.until("Slurm has it in the queue", () => stage.slurmJobs(id)[0]?.state === "PENDING");
+    const killed = second();
+    await stage.until("another second has begun since", () => second() > killed);
     stage.slurm("scontrol", "update", `jobid=${slurmJobId}`, "StartTime=now");
     await stage.untilStatus(id, "COMPLETED", slurmBoundMs);
     expect(new TextDecoder().decode(stage.output(id).get("run.txt"))).toBe("run 1\n");

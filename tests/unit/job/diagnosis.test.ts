@@ -111,6 +111,12 @@ describe("diagnose", () => {
     expect(diagnose(job, failed({ reason: "JobLaunchFailure", exitCode: 1 })).who).toBe("whoever runs the cluster");
   });
 
+  test("exit code 1 of a run that has not begun is not its program's", () => {
+    const end = diagnose(job, failed({ exitCode: 1, reason: "NonZeroExitCode", unbegun: true }));
+    expect(end).toEqual({ cause: expect.stringContaining("it never began"), who: "whoever runs the cluster" });
+    expect(diagnose(job, failed({ exitCode: 94, unbegun: true })).cause).toContain("job directory");
+  });
+
   test("keeps what the evidence has said itself", () => {
     const outcome = failed({ state: "OUT_OF_MEMORY", cause: "the kernel killed 2 process(es)" });
     expect(diagnose(job, outcome).cause).toBe("the kernel killed 2 process(es)");

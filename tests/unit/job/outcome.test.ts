@@ -244,6 +244,18 @@ describe("judge", () => {
     expect(causeWith(unleased)).toContain("the run's lease is missing");
   });
 
+  test("a run that failed without a lease has not begun, and one that Slurm ran again has not begun again", () => {
+    const failure = row("FAILED", { exitCode: 1 });
+    const unbegun = (receipts: Receipts, ...before: (readonly [SchedulerRow, Receipts, number])[]) => {
+      const looks = [startAt + 10, startAt + 10 + graces.receiptMs].map((at) => [failure, receipts, at] as const);
+      return outcomeIn(judge(runOf(...before, ...looks), { ...graces, mayRequeue: true })).unbegun;
+    };
+    expect(unbegun(unleased)).toBe(true);
+    expect(unbegun(leased, [row("REQUEUED"), leased, startAt], [row("PENDING"), leased, startAt + 5])).toBe(true);
+    expect(unbegun(leased)).toBeUndefined();
+    expect(unbegun({ ...unleased, directory: false })).toBeUndefined();
+  });
+
   test("what Slurm never named is called what the receipt shows", () => {
     const stateOf = (receipts: Receipts) => outcomeIn(judge(runOf([null, receipts, startAt]), graces)).state;
     expect([exited(0), exited(3), exited(0, { oomKill: 2 })].map(stateOf)).toEqual([
