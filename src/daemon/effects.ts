@@ -88,7 +88,7 @@ export function createPerformer(context: EffectContext, table: EffectTable = eff
       const row = rowOf(effect);
       try {
         const ending = lastTry(context, job, effect, await row.run(job, effect, context, signal));
-        if (asksServer(effect) && ending.result.is === "ok") context.reach.answered();
+        if (asksServer(effect) && ending.result.is === "ok") context.reach.answered("job");
         return ending;
       } catch (error) {
         context.reach.failed(error, "job");

@@ -80,7 +80,7 @@ export function createServerPoll(parts: ServerPollParts): ServerPoll {
     try {
       if (reach.isDown) await probe(signal);
       await work(signal);
-      reach.answered();
+      reach.answered("poll");
       failures = 0;
       cause = undefined;
     } catch (error) {

@@ -19,10 +19,12 @@ export interface ServerReach {
   /** The probe, or a heartbeat, was answered: everybody may try. */
   revived(): void;
   /** What was asked about jobs was answered. */
-  answered(): void;
-  /** `by`: a job's lane, of which one failure may be chance, or the poll, which has tried more than once. */
-  failed(error: unknown, by: "job" | "poll"): void;
+  answered(by: Asker): void;
+  failed(error: unknown, by: Asker): void;
 }
+
+/** A job's lane, of which one failure may be chance, or the poll, which has tried more than once. */
+type Asker = "job" | "poll";
 
 interface ReachParts {
   readonly clock: Clock;
@@ -61,6 +63,8 @@ export function createServerReach({ clock, log, onRevival, onNews }: ReachParts)
     down = undefined;
     onRevival();
   };
+  /** While it is down only the probe asks: what comes of a lane was under way then, and says nothing new. */
+  const isLate = (by: Asker) => down !== undefined && by === "job";
 
   return {
     get isDown() {
@@ -74,7 +78,8 @@ export function createServerReach({ clock, log, onRevival, onNews }: ReachParts)
     },
     isProbeDue: () => down !== undefined && clock.mono() >= down.dueAt,
     revived,
-    answered() {
+    answered(by) {
+      if (isLate(by)) return;
       failures = 0;
       downs = 0;
       if (said) {
@@ -85,15 +90,14 @@ export function createServerReach({ clock, log, onRevival, onNews }: ReachParts)
       revived();
     },
     failed(error, by) {
+      if (isLate(by)) return;
       if (error instanceof ApiError && !concernsAll(error)) {
         // It can be asked; that it is well would be too much to say of one that fails at what it is asked.
-        if (error.answer.status < 500) return this.answered();
+        if (error.answer.status < 500) return this.answered(by);
         failures = 0;
         return revived();
       }
       if (!(error instanceof ApiError || error instanceof NetworkError)) return;
-      // What was under way when it went down says nothing new.
-      if (down && by === "job") return;
       failures += 1;
       const mayBeChance = by === "job" && downs === 0 && failures < enoughFailures && !refuses(error);
       if (mayBeChance) return;

@@ -60,6 +60,14 @@ describe("failures of jobs' lanes", () => {
     expect(reach.isProbeDue()).toBe(true);
     expect(first).toBe(1_000);
   });
+
+  test("nor do answers to what was under way: all lanes would ask again, and fail", () => {
+    reach.failed(cut, "poll");
+    reach.answered("job");
+    reach.failed(answer(404, { form: "problem" }), "job");
+    reach.failed(answer(500, { form: "problem" }), "job");
+    expect([reach.isDown, revivals, said("info")]).toEqual([true, 0, 0]);
+  });
 });
 
 describe("while it is down", () => {
@@ -110,7 +118,7 @@ describe("an answer to the probe", () => {
   test("is the end of it once something about jobs was answered too", () => {
     reach.failed(cut, "poll");
     reach.revived();
-    reach.answered();
+    reach.answered("poll");
     expect([said("info"), news]).toEqual([1, 2]);
     reach.failed(cut, "job");
     expect(reach.isDown).toBe(false);
