@@ -126,12 +126,16 @@ async function starterFacts({ clock, config, env }: ImageParts): Promise<Starter
       () => undefined,
     );
   const found = Bun.which(config.apptainer.command, { PATH: env["PATH"] ?? "" });
-  const starter = found === null ? undefined : answeredWithin(clock, answerMs, found, () => setuidStarter(found));
+  // A failure that nobody waits for yet would end the program.
+  const starter =
+    found === null
+      ? undefined
+      : answeredWithin(clock, answerMs, found, () => setuidStarter(found)).catch(() => undefined);
   return {
     maxUserNamespaces: await read("/proc/sys/user/max_user_namespaces"),
     usernsClone: await read("/proc/sys/kernel/unprivileged_userns_clone"),
     apparmorRestricts: await read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-    setuidStarter: await starter?.catch(() => undefined),
+    setuidStarter: await starter,
     fuse: await access("/dev/fuse", constants.R_OK | constants.W_OK).then(
       () => true,
       () => false,

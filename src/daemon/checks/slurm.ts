@@ -24,12 +24,11 @@ export async function checkSlurm(probe: SlurmProbe): Promise<Cluster> {
   const items = versionItems(versions);
   if (items.some(({ result }) => result === "failed")) return silent(items);
 
-  const accounting = probe.accounting();
-  const controller = await checkController(probe);
+  const [accounting, controller] = await Promise.all([probe.accounting(), checkController(probe)]);
   items.push(...controller);
   const isUp = controller.every(({ result }) => result !== "failed");
   const [settings, partitions] = isUp ? await Promise.all([probe.settings(), probe.partitions()]) : [];
-  items.push(accountingItem(await accounting));
+  items.push(accountingItem(accounting));
   if (settings?.is === "answered") items.push(...settingItems(settings.value));
   if (partitions?.is === "failed") {
     items.push(
