@@ -60,10 +60,15 @@ export function factsOnNode({ state }: ImageSeen): string {
   return `${bytes} ${BigInt(mtimeNs) / 1_000_000_000n}`;
 }
 
-/** Of a SIF's global header: 32 bytes for the kernel, the mark, a version, and the architecture in two digits. */
+/**
+ * Of a SIF's global header: 32 bytes for the kernel, the mark, a version, and the architecture in two digits; where its data
+ * begin and how long they are, in 64 bits each, the lower ones first (SIF's Go library, and images of Apptainer 1.4.5).
+ */
 const mark = { at: 32, text: "SIF_MAGIC" };
 const architectureAt = 45;
-const headerBytes = 48;
+const dataAt = 112;
+const dataBytesAt = 120;
+const headerBytes = 128;
 
 /** As node.js calls them, by the code that SIF has for each; what is not here is not judged. */
 const architectures: Readonly<Record<string, string>> = {
@@ -76,15 +81,25 @@ const architectures: Readonly<Record<string, string>> = {
   "12": "riscv64",
 };
 
+export interface SifHeader {
+  readonly architecture?: string;
+  /** How long the file is at least; absent: the header itself is cut short. */
+  readonly bytes?: number;
+}
+
 /** What the header says; null: it is no SIF. */
-export async function readSif(path: string): Promise<{ readonly architecture?: string } | null> {
+export async function readSif(path: string): Promise<SifHeader | null> {
   const file: FileHandle = await open(path, forReading);
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(headerBytes), 0, headerBytes, 0);
     const header = buffer.toString("latin1", 0, bytesRead);
     if (!header.startsWith(mark.text, mark.at)) return null;
     const architecture = architectures[header.slice(architectureAt, architectureAt + 2)];
-    return architecture === undefined ? {} : { architecture };
+    const bytes =
+      bytesRead < headerBytes
+        ? undefined
+        : Number(buffer.readBigUInt64LE(dataAt)) + Number(buffer.readBigUInt64LE(dataBytesAt));
+    return { ...(architecture !== undefined && { architecture }), ...(bytes !== undefined && { bytes }) };
   } finally {
     await file.close();
   }

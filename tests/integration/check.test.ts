@@ -1,6 +1,7 @@
 /** `check` through the executable: broken set-ups, of which it names each fault and its fix, and one that is in order. */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { handle } from "../../src/emulator/handle.ts";
@@ -295,8 +296,11 @@ describe("check", () => {
 
   test("looks at images, and at Apptainer where an image needs it", async () => {
     const image = { program: "", host_entrypoint: "", sif_image: "image.sif" };
-    const env = { PATH: "/usr/bin:/bin" };
-    await using stage = await open({ profiles: { embed: image }, env });
+    const tools = mkdtempSync(join(tmpdir(), "emx2-tools-"));
+    // One without a setuid starter, as most are.
+    const command = join(tools, "apptainer");
+    writeFileSync(command, "#!/bin/sh\necho apptainer version 1.4.5\n", { mode: 0o755 });
+    await using stage = await open({ profiles: { embed: image }, apptainer: { command } });
     const path = join(stage.dir, "image.sif");
     const imageLine = async () => (await check(stage)).items.find(({ item }) => item === "sif_image of embed/default");
     expect(await imageLine()).toMatchObject({ result: "failed", detail: expect.stringContaining("ENOENT") });
@@ -304,8 +308,12 @@ describe("check", () => {
     expect(await imageLine()).toMatchObject({ result: "failed", detail: expect.stringContaining("is empty") });
     writeFileSync(path, "<html>".repeat(100));
     expect(await imageLine()).toMatchObject({ result: "failed", detail: expect.stringContaining("is no SIF image") });
-    writeFileSync(path, `${"#!/usr/bin/env run-singularity\n".padEnd(32, "\0")}SIF_MAGIC\0`);
+    const header = `${"#!/usr/bin/env run-singularity\n".padEnd(32, "\0")}SIF_MAGIC\0`;
+    writeFileSync(path, header);
+    expect(await imageLine()).toMatchObject({ result: "failed", detail: expect.stringContaining("is cut short") });
+    writeFileSync(path, header.padEnd(128, "\0"));
     expect(await imageLine()).toMatchObject({ result: "ok" });
+    rmSync(tools, { recursive: true });
   });
 
   test("prints a line an item, and the fix below what is not in order", async () => {

@@ -70,7 +70,11 @@ function imageItem(clock: Clock, item: string, path: string, isHeld: boolean): P
     if (stats.size === 0) return failed(item, `${path} is empty`, "build or copy it again");
     const sif = await readSif(path);
     if (sif === null) return failed(item, `${path} is no SIF image`, "build or copy it again");
-    const { architecture } = sif;
+    const { architecture, bytes } = sif;
+    if (bytes === undefined || stats.size < bytes) {
+      const detail = `${path} is cut short: it has ${stats.size} bytes${bytes === undefined ? "" : `, and should have ${bytes}`}`;
+      return failed(item, detail, "copy it again, and let the copy end");
+    }
     if (architecture !== undefined && architecture !== process.arch) {
       const detail = `${path} is built for ${architecture}, and this host is ${process.arch}`;
       return warning(item, detail, "build it for the compute nodes' processor, unless that is theirs");

@@ -8,7 +8,14 @@ import { systemClock } from "../../../../src/clock.ts";
 import { loadConfig } from "../../../../src/config/load.ts";
 import { checkImages, fuse, userNamespaces } from "../../../../src/daemon/checks/images.ts";
 
-const sif = (code: string) => `#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0${"01\0"}${code}\0rest`;
+/** A header that announces `dataBytes` behind it, and four of them. */
+function sif(code: string, dataBytes = 4): Buffer {
+  const header = Buffer.alloc(128);
+  header.write(`#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0${"01\0"}${code}\0`, "latin1");
+  header.writeBigUInt64LE(128n, 112);
+  header.writeBigUInt64LE(BigInt(dataBytes), 120);
+  return Buffer.concat([header, Buffer.from("data")]);
+}
 const here = process.arch === "x64" ? "02" : "04";
 const other = process.arch === "x64" ? "04" : "02";
 const sha256 = createHash("sha256").update(sif(here)).digest("hex");
@@ -20,6 +27,8 @@ beforeAll(() => {
   writeFileSync(join(dir, "tool.sif"), sif(here));
   writeFileSync(join(dir, "other.sif"), sif(other));
   writeFileSync(join(dir, "text.sif"), "no image at all");
+  writeFileSync(join(dir, "short.sif"), sif(here, 5));
+  writeFileSync(join(dir, "header.sif"), sif(here).subarray(0, 100));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -38,6 +47,8 @@ test.each([
   ["one for this host", { sif_image: "tool.sif" }, "sif_image", "ok", /tool\.sif/],
   ["one for another processor", { sif_image: "other.sif" }, "sif_image", "warning", /is built for/],
   ["one that is none", { sif_image: "text.sif" }, "sif_image", "failed", /no SIF/],
+  ["one that is cut short", { sif_image: "short.sif" }, "sif_image", "failed", /132 bytes, and should have 133/],
+  ["one that ends in its header", { sif_image: "header.sif" }, "sif_image", "failed", /cut short: it has 100 bytes/],
   ["one that is not there", { sif_image: "none.sif" }, "sif_image", "failed", /ENOENT/],
   ["a directory", { sif_image: "sandbox" }, "sif_image", "warning", /is a directory/],
   ["a directory held to a hash", { sif_image: "sandbox", sif_sha256: sha256 }, "sif_image", "failed", /no sif_sha256/],
