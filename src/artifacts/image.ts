@@ -54,10 +54,13 @@ export async function imageState(path: string): Promise<string | undefined> {
   }
 }
 
-/** What every host sees of the image alike: size in bytes and time of change in whole seconds, as `stat -c '%s %Y'` spells them. */
+/**
+ * What hosts that share the image's file system see of it alike, and of a copy in part: size in bytes, times of change of its
+ * content and of the file in whole seconds, inode, as `stat -c '%s %Y %Z %i'` spells them.
+ */
 export function factsOnNode({ state }: ImageSeen): string {
-  const [, , bytes = "", mtimeNs = "0"] = state.split(" ");
-  return `${bytes} ${BigInt(mtimeNs) / 1_000_000_000n}`;
+  const [, inode = "", bytes = "", ...changedNs] = state.split(" ");
+  return [bytes, ...changedNs.map((ns) => BigInt(ns) / 1_000_000_000n), inode].join(" ");
 }
 
 /**

@@ -47,7 +47,7 @@ const Exit = v.object({
   signal: v.nullable(signalName),
   oom_kill: v.nullable(count),
   /** Absent in those of scripts that were written by earlier versions. */
-  unstarted: v.optional(v.boolean()),
+  unstarted: v.nullish(v.boolean()),
   other_image: v.optional(v.boolean()),
 });
 const Done = v.object({
@@ -105,7 +105,7 @@ export async function readReceipts(
         how: exit.how,
         signal: exit.signal,
         oomKill: exit.oom_kill,
-        ...(exit.unstarted ? { unstarted: true } : {}),
+        ...(typeof exit.unstarted === "boolean" ? { unstarted: exit.unstarted } : {}),
         ...(exit.other_image ? { otherImage: true } : {}),
         node: exit.node,
         start: exit.start,

@@ -21,7 +21,7 @@ export function profileKeys(places: Places) {
       is.textLike(
         /^[0-9a-fA-F]{64}$/,
         "a SHA-256: 64 hex digits",
-        "What the image's SHA-256 has to be, looked at before each submission; a directory has none.",
+        "What the image's SHA-256 has to be, looked at before each submission, and on the node; a directory has none.",
       ),
     ),
     container_entrypoint: v.optional(is.blankable("Program inside the image; left out: the image's runscript.")),
@@ -69,7 +69,12 @@ export function profileKeys(places: Places) {
     ),
     sbatch_args: v.optional(is.checkedTexts(sbatchArgs, sbatchArgFault)),
     extra_args: v.optional(is.checkedTexts(`The same as sbatch_args. ${sbatchArgs}`, sbatchArgFault)),
-    prelude: v.optional(preludeLines("Shell lines that run first in the batch script, such as module load."), []),
+    prelude: v.optional(
+      preludeLines(
+        "Shell lines that run first in the batch script, such as module load. `set -e` has the first that fails end the job.",
+      ),
+      [],
+    ),
     apptainer_args: v.optional(
       is.checkedTexts(
         "Further options for apptainer exec and run, one an entry; not those that the daemon itself sets.",

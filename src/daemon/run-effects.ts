@@ -9,7 +9,7 @@ import type { EffectOf } from "../job/effect.ts";
 import type { InPlace, Job } from "../job/job.ts";
 import type { Profile } from "../job/profile.ts";
 import { type Receipts, runName, type Said } from "../job/run.ts";
-import { controlFiles, seenImageFiles } from "../job/script.ts";
+import { controlFiles, seenImageFile } from "../job/script.ts";
 import { escapeText } from "../log.ts";
 import { busyPauseMs } from "./busy.ts";
 import type { EffectContext } from "./effect-context.ts";
@@ -82,7 +82,7 @@ export async function submit(
   }
   const seen = fit.image === undefined ? {} : { image: fit.image };
   const checked = fit.image ?? job.image;
-  if (checked) await context.files.writeControl(job.dir, seenImageFiles(factsOnNode(checked), profile));
+  if (checked) await context.files.writeControl(job.dir, [seenImageFile(factsOnNode(checked), profile)]);
   const answer = await context.schedulerOf(job.backend).submit(effect.ref, profile, signal);
   switch (answer.is) {
     case "submitted":
@@ -188,7 +188,7 @@ function tellHolds(
   const startedAt = exit.start * 1_000;
   const cause = said?.apptainer?.cause ?? `its image can not be started on ${exit.node}`;
   if (exit.unstarted) holds.unstarted(job, cause, startedAt);
-  else holds.begun(job, startedAt);
+  else if (exit.unstarted === false) holds.begun(job, startedAt);
 }
 
 /** A job that spoilt its own directory has ended all the same: what can not be read there for ever is done without. */

@@ -138,9 +138,14 @@ const rules: readonly Rule[] = [
     ...{
       ...operator,
       words:
-        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* is not found|.* --version fails)\b/,
+        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* can not be read, and its sha256 not be checked|.* is not found|.* --version fails)\b/,
     },
     cause: (said) => said,
     hint: "see the line in the log, which says what to do",
+  },
+  {
+    ...{ ...operator, words: /^(?<what>the profile's prelude ended the run with exit code \d+)/ },
+    cause: (said) => said,
+    hint: "correct the prelude, or what it needs on that node; its own last words stand before this",
   },
 ];

@@ -9,7 +9,7 @@
 # or ends the run with 255, as Apptainer does where it can not start the container.
 unset IFS # emx2_no_eval is one word or none
 emx2_refuse() {
-  echo "job.sh: $* (on $node)" | tee -a "${emx2_said:-$emx2_dir/.emx2/container-stderr.log}" >&2
+  echo "job.sh: $* (on $emx2_node)" | tee -a "${emx2_said:-$emx2_dir/.emx2/container-stderr.log}" >&2
   exit 255
 }
 
@@ -38,11 +38,18 @@ case $emx2_version in
 esac
 case $emx2_version in apptainer*) emx2_prefix=APPTAINER ;; esac
 
-# Hours may lie between the look at the image and now, and a node may see another file under its name.
-emx2_facts=
-[ ! -e "$emx2_dir/.emx2/image" ] || read -r emx2_facts <"$emx2_dir/.emx2/image"
-if [ -n "$emx2_facts" ] && [ "$emx2_facts" != "$(stat -Lc '%s %Y' "$emx2_image")" ]; then
-  [ ! -e "$emx2_dir/.emx2/image-held" ] ||
+# Hours may lie between the look at the image and now, and a node may see another file under its name: another one, or a copy.
+# What was seen of it lies in `image`: size, times of change and inode as stat spells them; then the hash that it is held to.
+emx2_facts='' emx2_sha256=''
+[ ! -e "$emx2_dir/.emx2/image" ] || { read -r emx2_facts && read -r emx2_sha256; } <"$emx2_dir/.emx2/image"
+emx2_found=$(stat -Lc '%s %Y %Z %i' "$emx2_image" 2>/dev/null)
+if [ -z "$emx2_facts" ] || [ "$emx2_facts" = "$emx2_found" ]; then
+  :
+elif [ -n "$emx2_sha256" ]; then
+  emx2_sum=$(sha256sum <"$emx2_image" || openssl dgst -sha256 -r <"$emx2_image") ||
+    emx2_refuse "$emx2_image can not be read, and its sha256 not be checked"
+  [ "${emx2_sum%% *}" = "$emx2_sha256" ] ||
     emx2_refuse "$emx2_image is not the image whose sha256 was checked: it was replaced since, or the node sees another one"
-  : >"$emx2_dir/.emx2/other-image.$run"
+elif [ "${emx2_facts% * *}" != "${emx2_found% * *}" ]; then
+  : >"$emx2_dir/.emx2/other-image.$emx2_run"
 fi

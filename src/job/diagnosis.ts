@@ -141,8 +141,15 @@ const rules: readonly Rule[] = [
   {
     // Seen on 24.11: a node that refuses a job's credential ("already killed") ends it as if its program had exited 1.
     applies: ({ outcome }) => outcome.state === "FAILED" && outcome.unbegun === true,
-    cause: "Slurm ended the run, and its script has left no trace: it never began",
+    cause: "Slurm ended the run, and its script has left no trace: it seems never to have begun",
     who: site,
+  },
+  {
+    // Its program has said so, or can not be started in an image that can; or the fault has passed, or was an input's.
+    applies: (end) => unstarted(end) !== undefined && end.outcome.startable === true,
+    cause: (end) => `${unstarted(end)?.cause}: so its stderr says, though the image itself starts there`,
+    who: `${operator}, or ${submitter}, whose program may have said it`,
+    hint: (end) => unstarted(end)?.hint,
   },
   {
     applies: (end) => unstarted(end) !== undefined,
@@ -157,7 +164,7 @@ const rules: readonly Rule[] = [
     hint: (end) => (end.outcome.said?.program?.isMemory ? memoryHint(end) : end.outcome.said?.program?.hint),
   },
   {
-    applies: ({ job, outcome }) => job.image !== undefined && outcome.exitCode === 255,
+    applies: ({ job, outcome }) => job.image !== undefined && outcome.exitCode === 255 && !outcome.startable,
     cause: "exit code 255: Apptainer's own where the image could not be started, or the program's",
     who: operator,
   },

@@ -16,8 +16,9 @@
 #   stop.ATTEMPT.R       {.., start, signal, at}    a signal reached this script; SIGKILL may have followed
 #   exit.ATTEMPT.R       {.., start, end, how, exit, signal, signal_at, oom_kill, unstarted, other_image}    the workload has
 #                        ended; how: `exit`, or `wrapper-killed`, then exit is a guess; signal, oom_kill: null where there is
-#                        none or not known; unstarted: its image can not be started, as again.sh has shown; other_image: the
-#                        node has another one than was looked at before the submission
+#                        none or not known; unstarted: whether that is since its image can not be started, as again.sh shows,
+#                        or since the prelude ended the run; null: that can not be told; other_image: the node has another
+#                        image than was looked at before the submission
 #   lost.ATTEMPT.J.R     {.., holder, at}           this run found the lease taken, and did nothing
 #   manifest.ATTEMPT.R   what the run has left in its output directory, in records that end with NUL: `SIZE MTIME PATH` of
 #                        each regular file, `link PATH` of each symbolic link, then `SHA256 *./PATH` (or two spaces) of
@@ -25,31 +26,31 @@
 #   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole, or null: there will be none; made of a run that
 #                        ended well where seal is there: its limit in seconds, from the first listing to the manifest
 #
-# Exit code: the workload's; 93 lease lost; 94 the job directory cannot be read or written.
+# Exit code: the workload's; 255 also where there was none, since the prelude ended the run; 93 lease lost; 94 the job directory cannot be read or written.
 umask 027
 emx2_dir=$1 attempt=$2
-job=${SLURM_JOB_ID:-${EMX2_RUN_ID:-}} restart=${SLURM_RESTART_COUNT:-0}
+emx2_job=${SLURM_JOB_ID:-${EMX2_RUN_ID:-}} restart=${SLURM_RESTART_COUNT:-0}
 unset EMX2_RUN_ID
-node=${SLURMD_NODENAME:-$(uname -n)}
-for word in "$attempt" "$job" "$restart" "$node"; do # they become parts of file names and of JSON
+emx2_node=${SLURMD_NODENAME:-$(uname -n)}
+for word in "$attempt" "$emx2_job" "$restart" "$emx2_node"; do # they become parts of file names and of JSON
   case $word in '' | *[!A-Za-z0-9._-]*) echo "job.sh: unusable attempt, job id, restart count or node: '$word'" >&2; exit 94 ;; esac
 done
-run=$attempt.$restart
+emx2_run=$attempt.$restart
 cd "$emx2_dir/.emx2" || exit 94
 
 emx2_base=$emx2_dir
 [ ! -e output-base ] || emx2_base=$(cat output-base)
 # Made by the daemon: where it is missing its file system is, and what a job left there would be on this node alone.
-[ -d "$emx2_base" ] || { echo "job.sh: there is no $emx2_base on $node: is its file system mounted?" >&2; exit 94; }
+[ -d "$emx2_base" ] || { echo "job.sh: there is no $emx2_base on $emx2_node: is its file system mounted?" >&2; exit 94; }
 emx2_output=output emx2_work=work emx2_scratch=scratch
-[ "$run" = a1.0 ] || emx2_output=output.$run emx2_work=work.$run emx2_scratch=scratch.$run
+[ "$emx2_run" = a1.0 ] || emx2_output=output.$emx2_run emx2_work=work.$emx2_run emx2_scratch=scratch.$emx2_run
 
 now() { date +%s; }
 
 # put FILE JSON: dd's fsync is in coreutils and busybox alike; `sync FILE` before coreutils 8.24 syncs every file system.
 put() {
-  part=.$1.$job.$$
-  text="{\"v\":1,\"attempt\":\"$attempt\",\"job\":\"$job\",\"restart\":$restart,\"node\":\"$node\",$2}"
+  part=.$1.$emx2_job.$$
+  text="{\"v\":1,\"attempt\":\"$attempt\",\"job\":\"$emx2_job\",\"restart\":$restart,\"node\":\"$emx2_node\",$2}"
   printf '%s\n' "$text" | dd of="$part" conv=fsync 2>/dev/null || printf '%s\n' "$text" >"$part" || return 1
   mv -f "$part" "$1"
 }
@@ -61,26 +62,27 @@ take() {
   holder=$(readlink "$1")
   [ "$holder" = "$2" ] && return
   [ -n "$holder" ] || exit 94
-  put "lost.$attempt.$job.$restart" "\"holder\":\"$holder\",\"at\":$(now)"
+  put "lost.$attempt.$emx2_job.$restart" "\"holder\":\"$holder\",\"at\":$(now)"
   exit 93
 }
-take "lease.$attempt" "$job"
-take "lease.$run" "$job.$restart.$node.$$"
+take "lease.$attempt" "$emx2_job"
+take "lease.$emx2_run" "$emx2_job.$restart.$emx2_node.$$"
 
 mkdir -p "$emx2_base/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" || exit 94
 cp -f parameters.json "$emx2_dir/$emx2_work/" || exit 94
 emx2_there=$(cd -P "$emx2_base" && pwd -P) || exit 94
 start=$(now)
-put "start.$run" "\"pid\":$$,\"start\":$start" || exit 94
+put "start.$emx2_run" "\"pid\":$$,\"start\":$start" || exit 94
 
 # The first signal is the cause, and is written down at once, for SIGKILL comes KillWait seconds after TERM. It is passed on
 # to the process group, since with proctrack/cgroup Slurm sends TERM to this shell alone.
-signal='' signal_at=0 status=.status.$run.$job.$$
+signal='' signal_at=0 emx2_status=.status.$emx2_run.$emx2_job.$$
 on_signal() {
   deaf
-  if [ -z "$signal" ]; then
+  # USR1 warns of the time limit, and hides no later end.
+  if [ -z "$signal" ] || [ "$signal" = USR1 ]; then
     signal=$1 signal_at=$(now)
-    put "stop.$run" "\"start\":$start,\"signal\":\"$signal\",\"at\":$signal_at"
+    put "stop.$emx2_run" "\"start\":$start,\"signal\":\"$signal\",\"at\":$signal_at"
   fi
   case $1 in USR1) ;; INT | HUP) kill -s "$1" 0 ;; *) kill -s TERM 0 ;; esac
   listen
@@ -88,7 +90,7 @@ on_signal() {
 # The warning before the time limit (sbatch's --signal=B:USR2) ends nothing. It is for the workload's first process alone, as
 # it would be for this one, since most of what a program starts dies of it.
 on_warning() {
-  [ -e "$status" ] || { read -r first <"$status.pid" && kill -s USR2 "$first"; } 2>/dev/null
+  [ -e "$emx2_status" ] || { read -r first <"$emx2_status.pid" && kill -s USR2 "$first"; } 2>/dev/null
 }
 deaf() { trap '' TERM INT HUP USR1 USR2 XCPU; }
 listen() { for s in TERM INT HUP USR1 XCPU; do trap "on_signal $s" "$s"; done; trap on_warning USR2; }
@@ -114,52 +116,73 @@ oom_kills() {
 } 2>/dev/null
 
 # A wrapper waits for the workload in the foreground and writes its status down: `wait` that traps interrupt loses it (bash
-# 5.2 said -1, 146 and 0 for 7). `trap :` and not '', so that the workload starts with default actions.
+# 5.2 said -1, 146 and 0 for 7). Traps with a command, and not '', so that the workload starts with default actions.
 workload() {
-  trap : TERM INT HUP USR1 USR2 XCPU
+  told=''
+  trap 'told=yes' TERM INT HUP USR1 USR2 XCPU
   (
     cd "$emx2_dir/$emx2_work" || exit 94
+    echo begun >"$emx2_dir/.emx2/$emx2_status.prelude" || exit 94
     . "$emx2_dir/.emx2/prelude.sh"
+    set +efuxC # the prelude's own; with -x the job's values would be seen
+    : >"$emx2_dir/.emx2/$emx2_status.prelude"
     cd "$emx2_dir/$emx2_work" || exit 94
     . "$emx2_dir/.emx2/environment.sh"
-    sh -c 'echo "$PPID"' >"$emx2_dir/.emx2/$status.pid"
+    sh -c 'echo "$PPID"' >"$emx2_dir/.emx2/$emx2_status.pid"
     . "$emx2_dir/.emx2/command.sh"
   ) </dev/null
   code=$?
   deaf
-  # `apptainer run` says this of an image without a runscript, and exits 0.
-  if [ "$code" = 0 ] && tail -n 2 container-stdout.log | grep -q '^There is no runscript defined for this container'; then
-    echo 'job.sh: the image has no runscript: name its program in the profile (container_entrypoint)' >>container-stderr.log
+  if [ -s "$emx2_status.prelude" ] && { [ -z "$told" ] || [ "$code" = 0 ]; }; then
+    # A prelude's `exit 0` is no program's success.
+    echo "job.sh: the profile's prelude ended the run with exit code $code (on $emx2_node)" >&2
+    [ -e again.sh ] && answer=true || answer=null
     code=255
-  fi 2>/dev/null
-  echo "$code $(unstarted)" >"$status.part" && mv -f "$status.part" "$status"
+  else
+    # `apptainer run` says this of an image without a runscript, and exits 0.
+    if [ "$code" = 0 ] && tail -c 4096 container-stdout.log | tail -n 2 | grep -q '^There is no runscript defined for this container'; then
+      echo 'job.sh: the image has no runscript: name its program in the profile (container_entrypoint)' >>container-stderr.log
+      code=255
+    fi 2>/dev/null
+    answer=$(unstarted)
+  fi
+  echo "$code $answer" >"$emx2_status.part" && mv -f "$emx2_status.part" "$emx2_status"
 }
 
-# Did Apptainer fail, or a program that speaks like it? What matters more than one job is not believed: the image is started
-# once more, with nothing of the job's. Where it has no /bin/sh, that shows nothing.
+# Did Apptainer fail, or a program that exits or speaks like it? Neither is believed: the image is started once more, with
+# nothing of the job's. Where it has no /bin/sh, that shows nothing.
 unstarted() {
-  case $code in 1 | 255) ;; *) echo false; return ;; esac
-  [ -e again.sh ] && tail -c 65536 container-stderr.log | grep -qE '(FATAL:   |ERROR  : |Error for command "|job\.sh: )' &&
-    ! (. "$emx2_dir/.emx2/again.sh") </dev/null >again.log 2>&1 && ! grep -q '/bin/sh' again.log && echo true || echo false
+  case $code in
+    255) ;;
+    1) tail -c 65536 container-stderr.log | grep -qE '(FATAL:   |ERROR  : |Error for command ")' || { echo false; return; } ;;
+    *) echo false; return ;;
+  esac
+  [ -e again.sh ] || { echo null; return; }
+  (. "$emx2_dir/.emx2/again.sh") </dev/null >again.log 2>&1
+  case $? in
+    0) echo false ;;
+    125) echo null ;;
+    *) grep -q '[ "]/bin/sh[":]' again.log && echo null || echo true ;;
+  esac
 } 2>/dev/null
 
 listen
-rm -f "other-image.$run"
+rm -f "other-image.$emx2_run"
 workload &
-wrapper=$! code=255 how=exit unstarted=false
-while [ ! -e "$status" ] && kill -0 "$wrapper" 2>/dev/null; do
+wrapper=$! code=255 how=exit unstarted=null
+while [ ! -e "$emx2_status" ] && kill -0 "$wrapper" 2>/dev/null; do
   wait "$wrapper"
   code=$?
 done
 end=$(now)
-[ -e "$status" ] && read -r code unstarted <"$status" || how=wrapper-killed
+[ -e "$emx2_status" ] && read -r code unstarted <"$emx2_status" || how=wrapper-killed
 # TERM may end the workload before it reaches this shell (seen once in twelve): give it time to arrive.
 [ -n "$signal" ] || [ "$code" = 0 ] || sleep 1
 deaf
-rm -f "$status" "$status.part" "$status.pid"
+rm -f "$emx2_status" "$emx2_status.part" "$emx2_status.pid" "$emx2_status.prelude"
 [ -n "$signal" ] && named="\"$signal\"" || named=null
-[ -e "other-image.$run" ] && other=true || other=false
-put "exit.$run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills),\"unstarted\":$unstarted,\"other_image\":$other" ||
+[ -e "other-image.$emx2_run" ] && other=true || other=false
+put "exit.$emx2_run" "\"start\":$start,\"end\":$end,\"how\":\"$how\",\"exit\":$code,\"signal\":$named,\"signal_at\":$signal_at,\"oom_kill\":$(oom_kills),\"unstarted\":$unstarted,\"other_image\":$other" ||
   exit 94
 # The seal: what is there is listed, hashed and listed again, so that whoever reads it later, over a network file system,
 # knows what has to be there. It takes GNU's find and sort; where they are not, or time is out, or somebody still writes,
@@ -169,7 +192,7 @@ seal() (
   read -r limit <seal || exit 1
   until=$(($(now) + limit))
   export LC_ALL=C
-  part=$PWD/.manifest.$run.$job.$$
+  part=$PWD/.manifest.$emx2_run.$emx2_job.$$
   trap 'rm -f "$part"*' EXIT
   # The job may have put a link in its place, or in that of a directory above it: to a whole file system.
   cd -P "$emx2_there/$emx2_output" && [ "$(pwd -P)" = "$emx2_there/$emx2_output" ] || exit 1
@@ -194,11 +217,11 @@ seal() (
   fi || exit 1
   list "$part.after" && timed cmp -s "$part.before" "$part.after" || exit 1
   cat "$part.before" "$part.hashed" | timed dd of="$part" bs=65536 conv=fsync || exit 1
-  sum=$(timed sha256sum <"$part") && mv -f "$part" "${part%/*}/manifest.$run" && echo "${sum%% *}"
+  sum=$(timed sha256sum <"$part") && mv -f "$part" "${part%/*}/manifest.$emx2_run" && echo "${sum%% *}"
 ) 2>/dev/null
 
 if [ "$code" = 0 ] && [ -z "$signal" ] && [ -e seal ]; then
   sum=$(seal) || sum=
-  put "done.$run" "\"exit\":$code,\"manifest_sha256\":${sum:+\"}${sum:-null}${sum:+\"}"
+  put "done.$emx2_run" "\"exit\":$code,\"manifest_sha256\":${sum:+\"}${sum:-null}${sum:+\"}"
 fi
 exit "$code"

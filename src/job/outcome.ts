@@ -190,6 +190,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
     node: exit.node,
     ...(cause === undefined ? {} : { cause }),
     ...(exit.otherImage ? { imageChanged: true } : {}),
+    ...(exit.unstarted === false ? { startable: true } : {}),
   };
 }
 

@@ -184,8 +184,8 @@ export interface ExitReceipt {
   readonly signal: string | null;
   /** Processes of this job that the kernel killed for memory; null where it can not be read. */
   readonly oomKill: number | null;
-  /** Its image can not be started, whatever the job: it was tried once more with nothing of the job's. */
-  readonly unstarted?: true;
+  /** Whether its image can not be started, whatever the job: it was tried once more with nothing of the job's. */
+  readonly unstarted?: boolean;
   /** The node had another file there than was looked at before the submission. */
   readonly otherImage?: true;
   readonly node: string;
@@ -234,6 +234,8 @@ export interface Outcome {
   readonly imageChanged?: true;
   /** It took no lease that can be seen: its script has not begun, whatever exit code the scheduler shows. */
   readonly unbegun?: true;
+  /** Its image can be started on the node: an exit code that is Apptainer's too is its program's. */
+  readonly startable?: true;
   readonly used?: Usage;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
   readonly outputDir: string;

@@ -82,10 +82,10 @@ export function controlFiles(input: ScriptInput): Script {
 
 /** In `.emx2/` of a job that runs in an image, and of no other. */
 export const containerScriptName = "container.sh";
-/** For the node to hold its image to: what was seen of it before the submission, and whether another one may run. */
-export function seenImageFiles(facts: string, { workload }: Profile): ScriptFile[] {
-  const isHeld = workload.kind === "image" && workload.sha256 !== undefined;
-  return [{ name: "image", content: lines([facts]) }, ...(isHeld ? [{ name: "image-held", content: "" }] : [])];
+/** For the node to know its image by: what was seen of it before the submission, and which hash it is held to. */
+export function seenImageFile(facts: string, { workload }: Profile): ScriptFile {
+  const held = (workload.kind === "image" && workload.sha256) || "";
+  return { name: "image", content: lines([facts, held]) };
 }
 
 /** Where a container sees its run's output directory. */
@@ -209,8 +209,8 @@ const againSeconds = 60;
 
 /**
  * Starts the image as for the workload, but with nothing of the submitter's: no arguments, no variables, no inputs, and
- * directories that no job has written to. Fails where the workload could not have begun. With the host's own mounts there is
- * no telling what a job may have done, and no such file.
+ * directories that no job has written to. Fails where the workload could not have begun; exits 125, as timeout(1) does, where
+ * that can not be told. With the host's own mounts there is no telling what a job may have done, and no such file.
  */
 function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
   const { workload } = input.profile;
@@ -220,9 +220,10 @@ function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
   const program = workload.entrypoint ?? (command === undefined ? "/.singularity.d/runscript" : "/bin/sh");
   const content = lines([
     "emx2_output=.emx2/again/output emx2_work=.emx2/again/work emx2_scratch=.emx2/again/scratch emx2_said=/dev/null",
-    'mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" && cd "$emx2_dir/$emx2_work" || exit 0',
+    'mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" && cd "$emx2_dir/$emx2_work" || exit 125',
     '. "$emx2_dir/.emx2/prelude.sh"',
-    'cd "$emx2_dir/$emx2_work" && command -v timeout >/dev/null || exit 0',
+    "set +efuxC",
+    'cd "$emx2_dir/$emx2_work" && command -v timeout >/dev/null || exit 125',
     ...apptainerLines(input),
     `exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c 'command -v "$0" >/dev/null' ${quote(program)}`,
   ]);

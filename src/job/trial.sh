@@ -23,7 +23,7 @@ done
 
 yes_or_no() { if "$@" >/dev/null; then echo yes; else echo no; fi; }
 node() {
-  echo "name=$node"
+  echo "name=$emx2_node"
   echo "slurm_memory_mb=$SLURM_MEM_PER_NODE"
   echo "slurm_gpus=${SLURM_JOB_GPUS:-$SLURM_GPUS_ON_NODE}"
   if [ -n "$emx2_image" ]; then

@@ -10,7 +10,7 @@ import { cancelRun, closeRun, submit, writeScript } from "../../../src/daemon/ru
 import { createSchedulers } from "../../../src/daemon/schedulers.ts";
 import { createClient } from "../../../src/emx2/client.ts";
 import type { Job } from "../../../src/job/job.ts";
-import { outcomeNeverSubmitted } from "../../../src/job/run.ts";
+import { outcomeNeverSubmitted, type Receipts } from "../../../src/job/run.ts";
 import type { Log } from "../../../src/log.ts";
 import { createSimulate } from "../../../src/scheduler/simulate.ts";
 import { createSlurm } from "../../../src/scheduler/slurm.ts";
@@ -179,13 +179,18 @@ describe("CloseRun", () => {
     });
   });
 
-  test("of a run that has its lease closes it to another start of that run", async () => {
+  test("of a run that has its lease closes it to another start of that run; that its workload has begun is told where it is known", async () => {
     const context = await directory();
     context.files.symlink(ref.dir, ".emx2/lease.a1", "7");
-    const steps = [...toTracked, observed(row("COMPLETED"), exited(0))];
     const effect = { kind: "CloseRun", ref: tracked, outcome: succeeded } as const;
-    expect((await closeRun(play(steps), effect, context, never)).result.is).toBe("ok");
-    expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed.7");
+    const ends = async (receipts: Receipts) => {
+      const steps = [...toTracked, observed(row("COMPLETED"), receipts)];
+      expect((await closeRun(play(steps), effect, context, never)).result.is).toBe("ok");
+      expect(context.files.linkAt(ref.dir, ".emx2/lease.a1")).toBe("closed.7");
+    };
+    await ends(exited(255));
+    expect(context.told).toEqual([]);
+    await ends(exited(0, { unstarted: false }));
     expect(context.told).toEqual(["begun 1000"]);
   });
 

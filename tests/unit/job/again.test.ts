@@ -2,8 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ImageWorkload } from "../../../src/job/profile.ts";
-import { quote, seenImageFiles } from "../../../src/job/script.ts";
+import { sha256Hex } from "../../../src/emx2/signature.ts";
+import type { ImageWorkload, Profile } from "../../../src/job/profile.ts";
+import { quote, seenImageFile } from "../../../src/job/script.ts";
 import { hostProfile, jobDirectory, runToEnd, shells } from "./job-directory.ts";
 
 const workload: ImageWorkload = {
@@ -17,18 +18,28 @@ interface Played {
   readonly unstarted: unknown;
   readonly otherImage: unknown;
   readonly exit: unknown;
+  /** The batch script's stderr, and the container's. */
+  readonly said: string;
   readonly stderr: string;
   /** Arguments and environment of each start of the image. */
   readonly starts: readonly { readonly argv: string; readonly environ: string }[];
+}
+
+interface Given {
+  readonly over?: Partial<ImageWorkload>;
+  /** What was seen of the image before. */
+  readonly checked?: (image: string) => string;
+  readonly profile?: Partial<Profile>;
 }
 
 /** `lines`: what stands in Apptainer's place does, `$again` being set where it is started without the job. */
 async function play(
   shell: readonly string[],
   lines: string,
-  { over = {}, checked }: { readonly over?: Partial<ImageWorkload>; readonly checked?: (image: string) => string } = {},
+  { over = {}, checked, profile = {} }: Given = {},
 ): Promise<Played> {
-  const dir = jobDirectory(parameters, { workload: { ...workload, ...over } });
+  const held: Partial<Profile> = { workload: { ...workload, ...over } };
+  const dir = jobDirectory(parameters, { ...held, ...profile });
   try {
     const [tools, image] = [join(dir, "tools"), join(dir, "tool.sif")];
     mkdirSync(tools);
@@ -40,11 +51,8 @@ async function play(
           join(control, name),
           readFileSync(join(control, name), "utf8").replace("/images/tool.sif", image),
         );
-      for (const { name, content } of seenImageFiles(checked(image), {
-        ...hostProfile,
-        workload: { ...workload, ...over },
-      }))
-        writeFileSync(join(control, name), content);
+      const { name, content } = seenImageFile(checked(image), { ...hostProfile, ...held });
+      writeFileSync(join(control, name), content);
     }
     const script = [
       "#!/bin/sh",
@@ -55,7 +63,7 @@ async function play(
     ];
     writeFileSync(join(tools, "apptainer"), `${script.join("\n")}\n`);
     chmodSync(join(tools, "apptainer"), 0o755);
-    await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1", PATH: `${tools}:/usr/bin:/bin` });
+    const { stderr: said } = await runToEnd(shell, dir, "a1", { SLURM_JOB_ID: "1", PATH: `${tools}:/usr/bin:/bin` });
     const read = (path: string) => readFileSync(join(dir, path), "utf8");
     const log = join(dir, ".emx2/container-stderr.log");
     const { exit, unstarted, other_image: otherImage } = JSON.parse(read(".emx2/exit.a1.0"));
@@ -63,7 +71,7 @@ async function play(
       const isThere = statSync(join(tools, `argv.${n}`), { throwIfNoEntry: false });
       return isThere ? [{ argv: read(`tools/argv.${n}`), environ: read(`tools/environ.${n}`) }] : [];
     });
-    return { exit, unstarted, otherImage, starts, stderr: existsSync(log) ? readFileSync(log, "utf8") : "" };
+    return { exit, unstarted, otherImage, starts, said, stderr: existsSync(log) ? readFileSync(log, "utf8") : "" };
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -84,18 +92,40 @@ describe.each(scriptShells)("in %p", (...shell) => {
   });
 
   test.concurrent.each([
-    ["a program that speaks like Apptainer", `[ -n "$again" ] || { ${fatal}; }`, 255, 2],
+    ["a program that speaks like Apptainer", `[ -n "$again" ] || { ${fatal}; }`, 255, false, 2],
     [
       "an image without a shell, which shows nothing",
       `[ -z "$again" ] || echo 'FATAL:   stat /bin/sh: no such file' >&2; ${fatal}`,
       255,
+      null,
       2,
     ],
-    ["a program of its own 255", "echo 'no such sample' >&2; exit 255", 255, 1],
-    ["a program that fails", "echo 'FATAL:   no such sample' >&2; exit 7", 7, 1],
-  ])("%s is the job's own end", async (_, lines, code, count) => {
+    ["a program of its own 255", "[ -n \"$again\" ] || { echo 'no such sample' >&2; exit 255; }", 255, false, 2],
+    ["a program of its own 1", "echo 'no such sample' >&2; exit 1", 1, false, 1],
+    ["a program that fails", "echo 'FATAL:   no such sample' >&2; exit 7", 7, false, 1],
+  ])("%s is no image that can not be started", async (_, lines, code, answer, count) => {
     const { exit, unstarted, starts } = await play(shell, lines);
-    expect([exit, unstarted, starts.length]).toEqual([code, false, count]);
+    expect([exit, unstarted, starts.length]).toEqual([code, answer, count]);
+  });
+
+  test.concurrent.each([
+    ["fails", ["set -eu", "false"], 1],
+    ["says that all is well", ["exit 0"], 0],
+    ["ends itself", ["kill -9 $(sh -c 'echo $PPID')"], 137],
+  ])(
+    "a prelude that %s before its program begins ends in no success, and is the operator's",
+    async (_, prelude, code) => {
+      const { exit, unstarted, starts, said } = await play(shell, "exit 0", { profile: { prelude } });
+      expect([exit, unstarted, starts.length]).toEqual([255, true, 0]);
+      expect(said).toMatch(`job.sh: the profile's prelude ended the run with exit code ${code} (on `);
+    },
+  );
+
+  test.concurrent("what a prelude sets of the shell, and names that the script uses, do not reach what follows", async () => {
+    const prelude = ["set -euxfC", "node=x run=x status=x job=x code=9 attempt=x", "IFS=/"];
+    const { exit, unstarted, said, starts } = await play(shell, "exit 0", { profile: { prelude } });
+    expect([exit, unstarted, starts.length]).toEqual([0, false, 1]);
+    expect(said).not.toContain("hush");
   });
 
   test.concurrent("a program that is not in the image is told apart by a look into it", async () => {
@@ -106,23 +136,37 @@ describe.each(scriptShells)("in %p", (...shell) => {
 
   test.concurrent("with the host's own mounts nothing is told apart: the job could have played with them", async () => {
     const { unstarted, starts } = await play(shell, fatal, { over: { isolation: "host" } });
-    expect([unstarted, starts.length]).toEqual([false, 1]);
+    expect([unstarted, starts.length]).toEqual([null, 1]);
   });
 
-  const facts = (image: string) => `${statSync(image).size} ${Math.floor(statSync(image).mtimeMs / 1_000)}`;
+  const facts = (image: string) => {
+    const { size, mtimeMs, ctimeMs, ino } = statSync(image);
+    return [size, Math.floor(mtimeMs / 1_000), Math.floor(ctimeMs / 1_000), ino].join(" ");
+  };
   const other = (image: string) => facts(image).replace(/^8/, "9");
-  const held = { sha256: "0".repeat(64) };
+  /** The same to the second, but another file. */
+  const copied = (image: string) => facts(image).replace(/\d+$/, "1");
+  const held = { sha256: sha256Hex("an image") };
+  const wrong = { sha256: "0".repeat(64) };
 
   test.concurrent("an image that is not the one whose hash was checked is not started", async () => {
-    const same = await play(shell, "exit 0", { checked: facts, over: held });
+    const same = await play(shell, "exit 0", { checked: facts, over: wrong });
     expect(same).toMatchObject({ exit: 0, unstarted: false, otherImage: false });
-    const replaced = await play(shell, "exit 0", { checked: other, over: held });
-    expect(replaced).toMatchObject({ exit: 255, starts: [] });
-    expect(replaced.stderr).toContain("is not the image whose sha256 was checked");
+    for (const checked of [other, copied]) {
+      const replaced = await play(shell, "exit 0", { checked, over: wrong });
+      expect(replaced).toMatchObject({ exit: 255, unstarted: true, starts: [] });
+      expect(replaced.stderr).toContain("is not the image whose sha256 was checked");
+    }
+  });
+
+  test.concurrent("a node's own copy of an image that is held to a hash is hashed there", async () => {
+    for (const checked of [other, copied])
+      expect(await play(shell, "exit 0", { checked, over: held })).toMatchObject({ exit: 0, otherImage: false });
   });
 
   test.concurrent("another image than was looked at runs where none is asked for, and it is noticed", async () => {
-    expect(await play(shell, "exit 0", { checked: facts })).toMatchObject({ exit: 0, otherImage: false });
+    for (const checked of [facts, copied])
+      expect(await play(shell, "exit 0", { checked })).toMatchObject({ exit: 0, otherImage: false });
     expect(await play(shell, "exit 0", { checked: other })).toMatchObject({ exit: 0, otherImage: true, stderr: "" });
   });
 });

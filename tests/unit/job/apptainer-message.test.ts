@@ -99,6 +99,14 @@ const seen: readonly [said: string, cause: string, who: string, hint: RegExp][] 
     ...(["singularity version 3.8.7-1.el8 has no --mount", "operator", /line in the log/] as const),
   ],
   [
+    "job.sh: /i/tool.sif can not be read, and its sha256 not be checked (on n1)",
+    ...(["/i/tool.sif can not be read, and its sha256 not be checked", "operator", /line in the log/] as const),
+  ],
+  [
+    "job.sh: the profile's prelude ended the run with exit code 1 (on n1)",
+    ...(["the profile's prelude ended the run with exit code 1", "operator", /correct the prelude/] as const),
+  ],
+  [
     "job.sh: apptainer is not found: install it, correct apptainer.command, or load it in the profile's prelude (on n1)",
     ...(["apptainer is not found", "operator", /line in the log/] as const),
   ],

@@ -111,9 +111,33 @@ describe("diagnose", () => {
     expect(diagnose(job, failed({ reason: "JobLaunchFailure", exitCode: 1 })).who).toBe("whoever runs the cluster");
   });
 
+  test("exit code 255 is the program's where the image starts, and Apptainer's words are then perhaps the program's", () => {
+    const image = { path: "/i.sif", state: "1", sha256: "ab" };
+    const own = { ...exit(255), startable: true as const };
+    expect(diagnose({ ...job, image }, own)).toEqual({
+      cause: expect.stringMatching(/exit code 255$/),
+      who: "the submitter",
+    });
+    const said = diagnoseWith(["FATAL:   stat /opt/none: no such file or directory"], own);
+    expect(said.cause).toMatch(/^the program is not in the image: so its stderr says, though the image itself starts/);
+    expect(said.who).toMatch(/operator.* or the submitter/);
+  });
+
+  test("a prelude that ends the run is the operator's, of a host program too", () => {
+    const said = diagnoseWith(
+      ["ml: not found", "job.sh: the profile's prelude ended the run with exit code 0 (on n1)"],
+      exit(255),
+    );
+    expect(said.cause).toBe("the profile's prelude ended the run with exit code 0");
+    expect(said.who).toBe("the operator of this worker");
+  });
+
   test("exit code 1 of a run that has not begun is not its program's", () => {
     const end = diagnose(job, failed({ exitCode: 1, reason: "NonZeroExitCode", unbegun: true }));
-    expect(end).toEqual({ cause: expect.stringContaining("it never began"), who: "whoever runs the cluster" });
+    expect(end).toEqual({
+      cause: expect.stringContaining("it seems never to have begun"),
+      who: "whoever runs the cluster",
+    });
     expect(diagnose(job, failed({ exitCode: 94, unbegun: true })).cause).toContain("job directory");
   });
 

@@ -96,16 +96,45 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("job.sh 
     expect(text("output", "result")).toBe(`${inDir("work", "parameters.json")}\n`);
   });
 
-  test("the workload's exit code is the script's, whether it exits, is not found, or the prelude gives up", async () => {
+  test("the workload's exit code is the script's, whether it exits or is not found", async () => {
     dir = jobRunning("exit 7");
     expect((await runToEnd(shell, dir)).exitCode).toBe(7);
     expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 7, how: "exit", signal: null });
     rmSync(dir, { recursive: true });
     dir = jobRunning("", { workload: { kind: "host", entrypoint: "/no/such/program" } });
     expect((await runToEnd(shell, dir)).exitCode).toBe(127);
-    rmSync(dir, { recursive: true });
-    dir = jobRunning("true", { prelude: ["exit 5"] });
-    expect((await runToEnd(shell, dir)).exitCode).toBe(5);
+  });
+
+  test.each([5, 0])("a prelude that exits %d is no program's end, and no success", async (code) => {
+    dir = jobRunning("echo ran", { prelude: ["echo 'module: not found' >&2", `exit ${code}`] });
+    const { exitCode, stdout, stderr } = await runToEnd(shell, dir);
+    expect([exitCode, stdout]).toEqual([255, ""]);
+    expect(stderr).toStartWith(
+      `module: not found\njob.sh: the profile's prelude ended the run with exit code ${code} (on `,
+    );
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 255, how: "exit", unstarted: null });
+  });
+
+  test("a signal that comes during the prelude is the end, and not the prelude's", async () => {
+    dir = jobRunning("echo ran", { prelude: [": >ready", "sleep 600"] });
+    const child = start(shell, dir, "a1", { SLURM_JOB_ID: "1" });
+    await until("the prelude is at work", () => existsSync(inDir("work", "ready")));
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(143);
+    expect(await child.stderr.text()).not.toContain("prelude ended");
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 143, signal: "TERM", unstarted: false });
+  });
+
+  test("a warning by USR1 hides no later signal", async () => {
+    dir = jobRunning("trap 'exit 7' TERM; : >ready; while :; do sleep 0.05; done");
+    const child = start(shell, dir, "a1", { SLURM_JOB_ID: "1" });
+    await until("the workload is ready", () => existsSync(inDir("work", "ready")));
+    child.kill("SIGUSR1");
+    await until("it is noted", () => existsSync(inDir(".emx2", "stop.a1.0")));
+    expect(receipt(dir, "stop.a1.0")).toMatchObject({ signal: "USR1" });
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(7);
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 7, signal: "TERM" });
   });
 
   test("a signal to the script alone reaches the workload, which can finish its work", async () => {

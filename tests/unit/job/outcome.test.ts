@@ -117,6 +117,14 @@ describe.each([
 });
 
 describe("judge", () => {
+  test("what is known of its image's start goes with a run's end", () => {
+    const of = (unstarted?: boolean) =>
+      outcomeIn(
+        judge(runOf([row("FAILED"), exited(255, unstarted === undefined ? {} : { unstarted }), startAt]), graces),
+      );
+    expect([of(false).startable, of(true).startable, of().startable]).toEqual([true, undefined, undefined]);
+  });
+
   test("an end that was shown stands, with its reason, although the scheduler has forgotten the run since", () => {
     const run = runOf(
       [row("TIMEOUT", { elapsed: "01:00" }), leased, startAt],
