@@ -35,6 +35,18 @@ export function artifactPathOf(
   return { path: called.join("/"), isEscaped: true };
 }
 
+/**
+ * The bytes of a path as `artifactPathOf` tells it without `plainNames`. A name that is spelt as one that was escaped can not be
+ * told from it.
+ */
+export function bytesOfArtifactPath(path: string): Buffer {
+  const names = path.split("/").map((name) => {
+    const bytes = decoded(name);
+    return textOf(bytes) === null ? latin(bytes) : latin(Buffer.from(name));
+  });
+  return ofLatin(names.join("/"));
+}
+
 /** Of characters that mean nothing to anybody in a URL, percent-encoded or not (RFC 3986: unreserved). */
 export function isPlain(path: string): boolean {
   return /^[A-Za-z0-9._~/-]*$/.test(path);
@@ -93,11 +105,14 @@ function hex(byte = 0): string {
 }
 
 function unescaped(diskPath: string): Uint8Array[] {
-  const parts = diskPath.slice(escapedMark.length).split(/%([0-9A-F]{2})/);
-  const bytes = Buffer.concat(parts.map((part, index) => Buffer.from(part, index % 2 === 0 ? "utf8" : "hex")));
-  const names = latin(bytes).split("/");
+  const names = latin(decoded(diskPath.slice(escapedMark.length))).split("/");
   if (names.some((name) => ["", ".", ".."].includes(name) || name.includes("\0"))) throw unchecked(quote(diskPath));
   return names.map(ofLatin);
+}
+
+function decoded(text: string): Buffer {
+  const parts = text.split(/%([0-9A-F]{2})/);
+  return Buffer.concat(parts.map((part, index) => Buffer.from(part, index % 2 === 0 ? "utf8" : "hex")));
 }
 
 function unchecked(path: string): Error {

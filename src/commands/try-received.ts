@@ -1,9 +1,11 @@
 /** What the embedded EMX2 has of a trial's outputs, every hash made anew: from what it received, or where it stays. */
 import { createHash } from "node:crypto";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bytesOfArtifactPath } from "../artifacts/disk-path.ts";
 import type { EmulatorState, StoredFile } from "../emulator/state.ts";
-import { isSystemError, meaningOf } from "../errors.ts";
+import { errnoOf, isSystemError, meaningOf } from "../errors.ts";
 import type { Job } from "../job/job.ts";
 
 export interface Received {
@@ -43,19 +45,35 @@ export async function receivedOf(state: EmulatorState, jobId: string, job: Job |
 type Hash = { readonly is: "read"; readonly hex: string } | { readonly is: "unreadable"; readonly why: string };
 
 async function sha256Of({ path, content, large }: StoredFile, place: string | undefined): Promise<Hash> {
-  const source = place === undefined ? (large ?? (content && new Blob([content]))) : Bun.file(join(place, path));
-  if (!source) return { is: "unreadable", why: `EMX2 has no content of ${path}` };
+  const received = large ?? (content && new Blob([content]));
   try {
-    return { is: "read", hex: await sha256OfBlob(source) };
+    const source = place === undefined ? received?.stream() : await openIn(place, path);
+    if (!source) return { is: "unreadable", why: `EMX2 has no content of ${path}` };
+    return { is: "read", hex: await hashOf(source) };
   } catch (error) {
     if (!isSystemError(error)) throw error;
     return { is: "unreadable", why: `${path} can not be read again: ${meaningOf(error.code)}` };
   }
 }
 
+/** EMX2 is told a name that is not UTF-8 in another spelling. */
+async function openIn(place: string, path: string): Promise<AsyncIterable<Uint8Array | string>> {
+  const asTold = Buffer.from(join(place, path));
+  const onDisk = Buffer.concat([Buffer.from(`${place}/`), bytesOfArtifactPath(path)]);
+  const file = await open(asTold).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT" || onDisk.equals(asTold)) throw error;
+    return open(onDisk);
+  });
+  return file.createReadStream();
+}
+
+export function sha256OfBlob(blob: Blob): Promise<string> {
+  return hashOf(blob.stream());
+}
+
 /** Streamed: an output may be larger than memory. */
-export async function sha256OfBlob(blob: Blob): Promise<string> {
+async function hashOf(source: AsyncIterable<Uint8Array | string>): Promise<string> {
   const hash = createHash("sha256");
-  for await (const chunk of blob.stream()) hash.update(chunk);
+  for await (const chunk of source) hash.update(chunk);
   return hash.digest("hex");
 }

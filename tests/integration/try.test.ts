@@ -96,10 +96,16 @@ test(
   "outputs that stay on the cluster are checked where they are, and removed",
   async () => {
     const profile = { output_residence: "posix", posix_output_dir: "results" };
-    await using stage = await openWith('echo done >"$HPC_OUTPUT_DIR/result"', { profile, directories: ["results"] });
+    const program = `cd "$HPC_OUTPUT_DIR"; echo done >result; echo not utf-8 >"$(printf '50%%\\351')"`;
+    await using stage = await openWith(program, { profile, directories: ["results"] });
     const { exitCode, report } = await tryOut(stage);
-    expect(exitCode).toBe(0);
-    expect(report.outputs).toMatchObject([{ path: "result", sha256: sha256Hex("done\n") }]);
+    expect({ exitCode, outputs: report.outputs }).toMatchObject({
+      exitCode: 0,
+      outputs: [
+        { path: "50%25%E9", sha256: sha256Hex("not utf-8\n") },
+        { path: "result", sha256: sha256Hex("done\n") },
+      ],
+    });
     expect(readdirSync(join(stage.dir, "results"))).toEqual([]);
   },
   testMs,
