@@ -6,6 +6,7 @@ import type { ServedEmulator } from "../emulator/serve.ts";
 import { cancelJob } from "../emulator/submitter.ts";
 import type { Job } from "../job/job.ts";
 import type { BackendName } from "../job/profile.ts";
+import { runName } from "../job/run.ts";
 import { isTerminal } from "../job/status.ts";
 import { type Log, writeToStderr } from "../log.ts";
 import { createLifeView, type LifeScreen } from "../view/life.ts";
@@ -43,10 +44,11 @@ export async function rehearse(emx2: ServedEmulator, rehearsal: Rehearsal): Prom
   const endWithTheLast = () => {
     if ([...jobs.keys()].every(hasEnded)) over.abort();
   };
+  const told = log((text) => view.aside(() => writeToStderr(text)));
   const composed = await compose({
     config,
     backend,
-    log: log((text) => view.aside(() => writeToStderr(text))),
+    log: told,
     version: version.text,
     signal,
     isTrial,
@@ -59,6 +61,11 @@ export async function rehearse(emx2: ServedEmulator, rehearsal: Rehearsal): Prom
   if (composed.is === "held") throw new Error(`a fresh state directory is held by ${composed.by}`);
   const timers: (() => void)[] = [];
   const end = () => {
+    if (backend === "slurm")
+      told.warn("the jobs are being ended; a second signal would leave them at work", {
+        endThem: [...jobs.keys()].map((id) => `scancel --name=${runName(id)}`).join("; "),
+        directories: config.apptainer.tmpDir,
+      });
     for (const id of jobs.keys()) cancelJob(emx2.state, id);
     endWithTheLast();
     timers.push(clock.timer(endingMs, () => over.abort()));

@@ -134,9 +134,10 @@ test(
     const trial = stage.start("try", "it/default");
     await stage.until("the job runs", () => trial.stdout().includes("STARTED"));
     trial.kill("SIGINT");
-    const { exitCode, stdout } = await trial.ended(testMs);
+    const { exitCode, stdout, stderr } = await trial.ended(testMs);
     expect(exitCode).toBe(1);
     expect(stdout).toContain("CANCELLED");
+    expect(stderr).toMatch(/a second signal would leave them at work .*scancel --name=emx2-/);
     expect(callsOf(stage.slurmDir, "scancel")).not.toEqual([]);
     expect(leftOf(stage)).toEqual([]);
   },
