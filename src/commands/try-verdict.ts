@@ -6,6 +6,7 @@ import type { StoredJob } from "../emulator/state.ts";
 import { diagnose } from "../job/diagnosis.ts";
 import type { Job } from "../job/job.ts";
 import type { Profile } from "../job/profile.ts";
+import { runName } from "../job/run.ts";
 import type { Shown } from "../job/trial.ts";
 import { gigabytes, time, type Usage } from "../job/usage.ts";
 import { counted, size } from "../view/when.ts";
@@ -36,6 +37,7 @@ export function verdictsOf(trial: Trial): CheckItem[] {
     jobVerdict(trial),
     ...[
       outputs,
+      prelude,
       memory,
       runTime,
       sharing,
@@ -63,16 +65,17 @@ function jobVerdict({ job }: Trial): CheckItem {
   const item = "job";
   if (!job) return failed(item, "it was never taken", "look at what was logged: the daemon says why it takes no jobs");
   if (!job.closed)
-    return failed(item, "it was still going on when it was no longer waited for", `scancel --name=emx2-${job.id}`);
+    return failed(item, "it was still going on when it was no longer waited for", `scancel --name=${runName(job.id)}`);
   const { status, why } = job.closed;
   if (status === "COMPLETED") return ok(item, "COMPLETED");
   // A daemon would wait for somebody to mend it.
   const refusal = job.stop?.by === "held" ? job.waits.run?.cause : undefined;
   if (refusal !== undefined) return failed(item, `not submitted: ${refusal}`, "correct the profile, or what it names");
   if (job.run.stage !== "ended") return { item, result: "failed", detail: `${status}: ${why}` };
+  const untaken = job.outputs.stage === "failed" ? `its outputs were not taken: ${job.outputs.detail}` : undefined;
   const { cause, who, hint } = diagnose(job, job.run.outcome);
   const fix = hint ?? (who && `who can act: ${who}`);
-  return { item, result: "failed", detail: `${status}: ${cause ?? why}`, ...(fix && { fix }) };
+  return { item, result: "failed", detail: `${status}: ${cause ?? untaken ?? why}`, ...(fix && { fix }) };
 }
 
 function outputs({ job, received }: Trial): CheckItem | undefined {
@@ -83,6 +86,18 @@ function outputs({ job, received }: Trial): CheckItem | undefined {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   if (files.length === 0) return ok(item, "the program wrote none");
   return ok(item, `${counted(files.length, "file")}, ${size(bytes)}, each with the hash that was announced`);
+}
+
+/** Its lines go on after one that fails. */
+function prelude({ profile, shown }: Trial): CheckItem | undefined {
+  if (profile.prelude.length === 0 || shown.prelude === undefined) return undefined;
+  const lines = shown.prelude.split("\n").filter((line) => line.trim() !== "");
+  if (lines.length === 0) return ok("prelude", "wrote nothing");
+  return warning(
+    "prelude",
+    `wrote: ${lines.slice(-2).join(" / ")}`,
+    "see whether all of it worked: nothing stops at a line that fails, unless the prelude says set -e",
+  );
 }
 
 function usedOf({ job }: Trial): Usage | undefined {
@@ -104,6 +119,10 @@ function memory(trial: Trial): CheckItem | undefined {
   if (memoryBytes === undefined) return ok("memory", `peaked at ${gigabytes(maxRssBytes)}`);
   const detail = `asked ${gigabytes(memoryBytes)}, peaked at ${gigabytes(maxRssBytes)}`;
   if (maxRssBytes < memoryBytes * closeShare) return ok("memory", detail);
+  if (maxRssBytes > memoryBytes) {
+    const over = `${detail}: more than it asked, and nothing has held it to that`;
+    return warning("memory", over, "raise memory in the profile: where limits are enforced, such a job is killed");
+  }
   return warning("memory", `${detail}: that is close`, "raise memory in the profile");
 }
 
@@ -161,10 +180,16 @@ function clocks({ shown: { files } }: Trial): CheckItem | undefined {
   return warning(item, detail, "have both follow the same time server: times in reports are the node's");
 }
 
-function imageOnNode({ profile, shown: { node }, image }: Trial): CheckItem | undefined {
+function imageOnNode({ profile, job, shown: { node }, image }: Trial): CheckItem | undefined {
   if (profile.workload.kind !== "image" || node === undefined) return undefined;
   const item = "image on the node";
   const path = profile.workload.image;
+  if (job?.run.stage === "ended" && job.run.outcome.imageChanged)
+    return failed(
+      item,
+      `${path} is not there as it was looked at here before: it was replaced, or the node has another file`,
+      "let nobody write to images that are in use, and put them on storage that the nodes share",
+    );
   if (node.imageReadable === false)
     return failed(
       item,
@@ -172,8 +197,11 @@ function imageOnNode({ profile, shown: { node }, image }: Trial): CheckItem | un
       "put it on storage that the nodes share, readable for this user",
     );
   if (node.imageBytes === undefined || image === undefined) return undefined;
-  if (node.imageBytes !== image.bytes || node.imageMtimeS !== image.mtimeS)
-    return failed(item, `${path} is another file there than here`, "put it on storage that the nodes share");
+  const isSame = node.imageBytes === image.bytes && node.imageMtimeS === image.mtimeS;
+  // The batch script has compared it, or it would not have come so far.
+  if (!isSame && profile.workload.sha256 !== undefined)
+    return ok(item, `${path} is another file there, and has the sha256 of the profile`);
+  if (!isSame) return failed(item, `${path} is another file there than here`, "put it on storage that the nodes share");
   return ok(item, `${path} is there as it is here`);
 }
 
@@ -186,7 +214,8 @@ function architecture({ shown: { node } }: Trial): CheckItem | undefined {
 }
 
 function start({ shown: { node } }: Trial): CheckItem | undefined {
-  if (node?.startMs === undefined) return undefined;
+  // How long it took to fail is no start-up time; the job's own verdict tells why.
+  if (node?.startMs === undefined || node.startExit !== 0) return undefined;
   const item = "image start-up";
   const detail = `${(node.startMs / 1_000).toFixed(1)} s with ${node.starter ?? "an unknown version"}`;
   if (node.startMs < slowImageMs) return ok(item, detail);

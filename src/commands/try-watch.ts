@@ -37,6 +37,7 @@ export async function readShown(jobDir: string, answeredAt: number | undefined):
         return file !== null && "text" in file ? file.text : undefined;
       };
       return {
+        prelude: await read("trial.prelude"),
         node: await read("trial.node"),
         image: await read("trial.image"),
         heard: await read("trial.heard"),
@@ -47,6 +48,7 @@ export async function readShown(jobDir: string, answeredAt: number | undefined):
   const { askedAt, heardAt } = parseHeard(texts?.asked, texts?.heard);
   const isWhole = answeredAt !== undefined && askedAt !== undefined && heardAt !== undefined;
   return {
+    ...(texts?.prelude === undefined ? {} : { prelude: texts.prelude }),
     ...(texts?.node === undefined ? {} : { node: parseNodeLook(texts.node) }),
     ...(texts?.image ? { image: parseLook(texts.image) } : {}),
     ...(isWhole

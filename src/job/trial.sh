@@ -5,12 +5,15 @@
 #
 #   trial.asked    when it was written; the head node answers with an empty trial.answer
 #   trial.heard    when that answer was seen; absent: not within a minute
+#   trial.prelude  what the prelude has written, to its first 4 KiB
 #   trial.node     began=, ready=: before and after a first start of the image; started=: how that ended; then look.sh's lines
 #   trial.image    look.sh's lines from within the image
 cd "$emx2_dir/.emx2" || exit
 whole() { cat >".$1.part" && mv -f ".$1.part" "$1"; }
 clock() { date +%s.%N; }
 
+# Nothing else has written to them yet.
+cat "slurm-$emx2_job.out" "slurm-$emx2_job.err" | head -c 4096 | whole trial.prelude
 clock | whole trial.asked
 looks=0
 # Listing the directory is what makes a network file system forget that the answer was not there.

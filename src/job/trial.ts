@@ -6,7 +6,7 @@
 import lookScript from "./look.sh" with { type: "text" };
 import trialScript from "./trial.sh" with { type: "text" };
 
-export type TrialName = "trial.asked" | "trial.heard" | "trial.node" | "trial.image";
+export type TrialName = "trial.prelude" | "trial.asked" | "trial.heard" | "trial.node" | "trial.image";
 /** By which the head node answers to `trial.asked`. */
 export const trialAnswer = "trial.answer";
 
@@ -50,6 +50,8 @@ export interface Heard {
 
 /** All that a trial has shown. */
 export interface Shown {
+  /** What the prelude has written. */
+  readonly prelude?: string;
   readonly node?: NodeLook;
   readonly image?: Look;
   readonly files?: Visibility;

@@ -100,7 +100,7 @@ function factsOf(report: TrialReport): Fact[] {
     ...optional("GPUs", saw && (saw.gpus.length === 0 ? "none" : saw.gpus.join(", "))),
     ...optional("free", roomText(shown)),
     ...optional("image", imageSha256 && `sha256 ${imageSha256}`),
-    ...optional("kept", kept),
+    ...optional("kept", kept && `${kept} (until you remove it)`),
   ];
 }
 

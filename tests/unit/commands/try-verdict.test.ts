@@ -28,6 +28,10 @@ interface Changes {
   readonly fault?: string;
   readonly mount?: NonNullable<Trial["mount"]>;
   readonly gpus?: number | null;
+  readonly sha256?: string;
+  readonly prelude?: readonly string[];
+  /** What the prelude wrote. */
+  readonly wrote?: string;
 }
 
 function trialWith({
@@ -38,11 +42,15 @@ function trialWith({
   fault,
   gpus = 1,
   mount,
+  sha256,
+  prelude = [],
+  wrote = "",
 }: Changes): Trial {
   const closed = { at: 0, status: "COMPLETED", why: "reported COMPLETED" } as const;
   const run = { stage: "ended", outcome: { ...outcome, ...end }, stderrTail: [] } as const;
   const workload: ImageWorkload = {
     ...{ kind: "image", image: "/images/tool.sif", isolation: "contained", gpuRuntime: "nv", apptainerArgs: [] },
+    ...(sha256 === undefined ? {} : { sha256 }),
   };
   return {
     profile: {
@@ -51,12 +59,13 @@ function trialWith({
       processor: "a",
       profile: "b",
       workload,
+      prelude,
       cpus: 4,
       ...(gpus === null ? {} : { gpus }),
     },
     stored: {} as StoredJob,
     job: job === null ? undefined : ({ id: "j1", closed, run, outputs: {}, waits: {}, ...job } as unknown as Job),
-    shown: { node: { ...node, ...seen }, ...(met === null ? {} : { files: met }) },
+    shown: { prelude: wrote, node: { ...node, ...seen }, ...(met === null ? {} : { files: met }) },
     received: { files: [{ path: "r", bytes: 3, sha256: "00" }], ...(fault === undefined ? {} : { fault }) },
     image: { bytes: 10, mtimeS: 20 },
     mount,
@@ -121,6 +130,18 @@ describe("not proved, and why", () => {
       "not submitted: sbatch: invalid partition",
       "correct the profile",
     ],
+    [
+      "outputs that could not be taken",
+      {
+        job: {
+          ...ended("reported FAILED"),
+          outputs: { stage: "failed", detail: '"pipe" is no regular file' } as never,
+        },
+      },
+      "job",
+      'its outputs were not taken: "pipe" is no regular file',
+      "the operator",
+    ],
     ["outputs missing", { fault: "r is not what its hash says" }, "outputs", "not what its hash says", ""],
   ])("%s", (_, changes, item, words, fix) => {
     expect(isProved(trialWith(changes))).toBe(false);
@@ -137,6 +158,18 @@ describe("proved, and worth a look", () => {
   const on = (kind: string) => ({ point: "/jobs", kind, source: "x", options: [] });
   test.each<[string, Changes, item: string, words: string]>([
     ["memory is close", { outcome: near }, "memory", "asked 4 GB, peaked at 3.9 GB: that is close"],
+    [
+      "memory is overdrawn",
+      { outcome: { used: { memoryBytes: gigabyte, maxRssBytes: 2 * gigabyte } } },
+      "memory",
+      "peaked at 2 GB: more than it asked, and nothing has held it to that",
+    ],
+    [
+      "a prelude that has spoken",
+      { prelude: ["ml x", "ml y"], wrote: "a\nml: not found\n\nml: not found\n" },
+      "prelude",
+      "wrote: ml: not found / ml: not found",
+    ],
     ["memory is not known", { outcome: { used: {} } }, "memory", "not recorded"],
     [
       "time is close",
@@ -164,6 +197,12 @@ describe("proved, and worth a look", () => {
       "can not be read there",
     ],
     ["the image is another one there", { node: { imageMtimeS: 21 } }, "image on the node", "another file there"],
+    [
+      "the image was replaced",
+      { outcome: { imageChanged: true } },
+      "image on the node",
+      "not there as it was looked at here before",
+    ],
     ["no user namespaces", { node: { userNamespaces: false, startExit: 255 } }, "user namespaces", "refuses them"],
     ["no GPU", { node: { gpus: [], slurmGpus: "0" } }, "GPU", "asked 1, Slurm gave 0, and the job saw none"],
   ])("%s", (_, changes, item, words) => {
@@ -178,6 +217,9 @@ describe("proved, and worth a look", () => {
     ["shared storage that was seen from this very host", { node: here, mount: on("lustre") }],
     ["a disk that another host has shown to be exported", { mount: on("xfs") }],
     ["a clock that is as far off as the way is long", { files: { roundTripMs: 4_000, clockAheadMs: 3_000 } }],
+    ["a prelude that has said nothing", { prelude: ["ml x"] }],
+    ["a copy of an image that is held to its hash", { sha256: "ab", node: { imageMtimeS: 21 } }],
+    ["how long an image took that did not start", { node: { startMs: 45_000, startExit: 255 } }],
     ["a job that asks for no GPU", { gpus: null, node: { gpus: [] } }],
   ])("nothing is said of %s", (_, changes) => {
     expect(failedBy(changes)).toEqual([]);
