@@ -75,6 +75,11 @@ const rules: readonly Rule[] = [
     hint: "build or copy it again",
   },
   {
+    ...{ ...operator, words: /trying to read the squashfs image/ },
+    cause: () => "the image on the node is not a whole one",
+    hint: "build or copy it again",
+  },
+  {
     ...{ ...site, words: /(?<what>[Ff]ailed to create user namespace.*|user namespaces? (is|are) .*)/ },
     cause: (said) => `user namespaces are not to be had on the node (${said})`,
     hint: "the site can allow them (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone), or install Apptainer with setuid",

@@ -7,6 +7,7 @@ import { type SlurmStage, slurmBoundMs, textOf } from "./real-slurm.ts";
 
 const profiles = {
   unbound: { ...shellOf, apptainer_args: ["--bind=/nowhere/at/all:/data"] },
+  unloaded: { ...shellOf, prelude: ["exit 0"] },
   honest: shellOf,
   checked: { ...shellOf, sif_image: "images/checked.sif", sbatch_args: ["--hold"] },
 };
@@ -34,11 +35,13 @@ onImages("a profile", () => {
     return JSON.parse(stdout).held as { readonly profile: string; readonly cause: string }[];
   };
 
-  test("whose image can not be started three times is held, with the cause, and no job can bring that about", async () => {
-    await Promise.all([threeFail("unbound", "echo never"), threeFail("honest", forgery)]);
-    await stage.until("a profile is held", async () => (await held()).length > 0, slurmBoundMs);
-    expect(await held()).toMatchObject([
+  test("whose image can not be started three times, or whose prelude ends its runs, is held, with the cause, and no job can bring that about", async () => {
+    const unstarted = [threeFail("unbound", "echo never"), threeFail("unloaded", "echo never")];
+    await Promise.all([...unstarted, threeFail("honest", forgery)]);
+    await stage.until("two profiles are held", async () => (await held()).length > 1, slurmBoundMs);
+    expect((await held()).toSorted((a, b) => (a.profile < b.profile ? -1 : 1))).toMatchObject([
       { profile: "unbound/default", cause: "/nowhere/at/all, which is to be bound, is not there on the node" },
+      { profile: "unloaded/default", cause: "the profile's prelude ended the run with exit code 0" },
     ]);
     const id = submitProgram(stage, "honest", "echo well >/output/result");
     await stage.untilStatus(id, "COMPLETED", slurmBoundMs);

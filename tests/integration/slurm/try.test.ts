@@ -1,6 +1,6 @@
 /** `try` on a real Slurm with real images: a good profile, and what each of several broken ones is told. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sha256Hex } from "../../../src/emx2/signature.ts";
 import { bare, onImages, openImageStage, shellOf, tool } from "./images.ts";
@@ -13,6 +13,9 @@ const profiles = {
   other: { ...shellOf, sif_sha256: "0".repeat(64) },
   mistaken: { sif_image: tool, container_entrypoint: "/opt/nothing" },
   bare: { sif_image: bare },
+  short: { ...shellOf, sif_image: "images/short.sif" },
+  unloaded: { ...shellOf, prelude: ["echo module: not found >&2", "exit 0"] },
+  talkative: { ...shellOf, prelude: ["echo module: not found >&2"] },
   unbound: { ...shellOf, apptainer_args: ["--bind=/nowhere/at/all:/data"] },
   nowhere: { ...shellOf, partition: "nowhere" },
   huge: { ...shellOf, memory: "9999G" },
@@ -33,7 +36,8 @@ interface Report {
 onImages("try", () => {
   let stage: SlurmStage;
   beforeAll(async () => {
-    stage = await openImageStage({ profiles });
+    stage = await openImageStage({ profiles, directories: ["images"] });
+    writeFileSync(join(stage.dir, "images/short.sif"), readFileSync(tool).subarray(0, 100_000));
   });
   afterAll(() => stage[Symbol.asyncDispose]());
 
@@ -76,6 +80,13 @@ onImages("try", () => {
     ],
     ["another image than its hash says", "other", "and not the profile's sif_sha256", "correct the profile"],
     ["a program that is not in the image", "mistaken", "the program is not in the image", "container_entrypoint"],
+    ["an image that was cut short", "short", "the image on the node is not a whole one", "again"],
+    [
+      "a prelude that ends the run, though with 0",
+      "unloaded",
+      "the profile's prelude ended the run with exit code 0",
+      "correct the prelude",
+    ],
     ["an image without a runscript", "bare", "the image has no runscript", ""],
     [
       "a bind whose source is not there",
@@ -95,8 +106,32 @@ onImages("try", () => {
     expect(failed[0]?.fix ?? "").toContain(fix);
   });
 
+  test.concurrent("tells what a prelude wrote, and exit code 255 of an image that starts from Apptainer's", async () => {
+    const { exitCode, report } = await tryOut("talkative", "echo no such sample >&2; exit 255");
+    expect(exitCode).toBe(1);
+    expect(report.verdicts.find(({ item }) => item === "prelude")?.detail).toBe("wrote: module: not found");
+    expect(report.verdicts.find(({ result }) => result === "failed")).toMatchObject({
+      ...{ item: "job", detail: "FAILED: the program ended with exit code 255", fix: "who can act: the submitter" },
+    });
+  });
+
   test("leaves nothing behind, and asks nothing of EMX2", () => {
     expect(readdirSync(join(stage.dir, "jobs"))).toEqual([]);
     expect(stage.requests).toEqual([]);
+  });
+
+  test("check says before that which images are not there, or not whole", async () => {
+    const { stdout, stderr, exitCode } = await stage.start("check", "--json").ended(boundMs);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: "" });
+    const { items } = JSON.parse(stdout) as { items: Report["verdicts"] };
+    const ofImages = items.filter(({ item }) => item.startsWith("sif_"));
+    expect(ofImages.filter(({ result }) => result !== "ok").map(({ item }) => item)).toEqual([
+      ...["sif_sha256 of other/default", "sif_image of absent/default", "sif_image of short/default"],
+    ]);
+    expect(ofImages.find(({ item }) => item.includes("short"))?.detail).toMatch(/is cut short: it has 100000 bytes/);
+    expect(items.find(({ item }) => item === "Apptainer")).toMatchObject({
+      result: "ok",
+      detail: expect.stringContaining("1.4.5"),
+    });
   });
 });

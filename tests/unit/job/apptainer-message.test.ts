@@ -28,6 +28,10 @@ const seen: readonly [said: string, cause: string, who: string, hint: RegExp][] 
     ...(["/i/cut.sif is no image that Apptainer can read, or not a whole one", "operator", /again/] as const),
   ],
   [
+    "FATAL:   container creation failed: image driver mount failure: image driver squashfuse_ll instance exited with error: squashfuse_ll exited: Something went wrong trying to read the squashfs image.",
+    ...(["the image on the node is not a whole one", "operator", /again/] as const),
+  ],
+  [
     "\u001b[91mERROR  : Failed to create user namespace: not allowed to create user namespace",
     "user namespaces are not to be had on the node (Failed to create user namespace: not allowed to create user namespace)",
     ...(["site", /max_user_namespaces/] as const),
