@@ -74,8 +74,8 @@ function jobVerdict({ job }: Trial): CheckItem {
   if (job.run.stage !== "ended") return { item, result: "failed", detail: `${status}: ${why}` };
   const untaken = job.outputs.stage === "failed" ? `its outputs were not taken: ${job.outputs.detail}` : undefined;
   const { cause, who, hint } = diagnose(job, job.run.outcome);
-  const fix = hint ?? (who && `who can act: ${who}`);
-  return { item, result: "failed", detail: `${status}: ${cause ?? untaken ?? why}`, ...(fix && { fix }) };
+  const act = hint === undefined && who !== undefined ? `; who can act: ${who}` : "";
+  return { item, result: "failed", detail: `${status}: ${cause ?? untaken ?? why}${act}`, ...(hint && { fix: hint }) };
 }
 
 function outputs({ job, received }: Trial): CheckItem | undefined {

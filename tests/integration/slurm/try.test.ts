@@ -96,7 +96,7 @@ onImages("try", () => {
     ],
     ["a partition that is not there", "nowhere", "invalid partition specified: nowhere", "correct the profile"],
     ["more memory than any node has", "huge", "Memory specification can not be satisfied", "correct the profile"],
-    ["a program that fails", "good", "exit code 7", "the submitter"],
+    ["a program that fails", "good", "exit code 7; who can act: the submitter", ""],
   ])("tells of %s", async (_, processor, cause, fix) => {
     const { exitCode, report } = await tryOut(processor, "exit 7");
     expect(exitCode).toBe(1);
@@ -111,7 +111,7 @@ onImages("try", () => {
     expect(exitCode).toBe(1);
     expect(report.verdicts.find(({ item }) => item === "prelude")?.detail).toBe("wrote: module: not found");
     expect(report.verdicts.find(({ result }) => result === "failed")).toMatchObject({
-      ...{ item: "job", detail: "FAILED: the program ended with exit code 255", fix: "who can act: the submitter" },
+      ...{ item: "job", detail: "FAILED: the program ended with exit code 255; who can act: the submitter" },
     });
   });
 

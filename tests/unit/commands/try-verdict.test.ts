@@ -101,8 +101,8 @@ describe("not proved, and why", () => {
         },
       },
       "job",
-      "exit code 7",
-      "the submitter",
+      "exit code 7; who can act: the submitter",
+      "",
     ],
     [
       "out of memory",
@@ -139,8 +139,8 @@ describe("not proved, and why", () => {
         },
       },
       "job",
-      'its outputs were not taken: "pipe" is no regular file',
-      "the operator",
+      'its outputs were not taken: "pipe" is no regular file; who can act: the operator',
+      "",
     ],
     ["outputs missing", { fault: "r is not what its hash says" }, "outputs", "not what its hash says", ""],
   ])("%s", (_, changes, item, words, fix) => {
