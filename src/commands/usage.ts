@@ -114,7 +114,9 @@ function optionFault({ name, rawName, value, inlineValue }: OptionToken, options
   if (option.type === "boolean") return value === undefined ? undefined : `${rawName} takes no value`;
   // A word that looks like an option is one, unless it stands behind "=".
   const isGiven = value !== undefined && value !== "" && (inlineValue || !value.startsWith("-"));
-  return isGiven ? undefined : `${rawName} needs a value`;
+  if (isGiven) return undefined;
+  const isMeant = rawName.startsWith("--") && value?.startsWith("-");
+  return `${rawName} needs a value${isMeant ? `: is it ${rawName}=${value}?` : ""}`;
 }
 
 function guess(given: string, names: readonly string[], prefix = ""): string {

@@ -55,6 +55,7 @@ const wrong: readonly (readonly [string, readonly string[], string])[] = [
   ["an unknown option before the command", ["--conquer", "check"], "--conquer"],
   ["an option of another command", ["check", "--simulate"], "--simulate"],
   ["an extra argument", ["run", "away"], '"away"'],
+  ["a value that looks like an option", ["try", "p/q", "--arg", "-x"], "--arg needs a value: is it --arg=-x?"],
   ["an option without its value", ["run", "-c"], "-c needs a value"],
   ["a value for an option that takes none", ["run", "--simulate=yes"], "--simulate takes no value"],
   ["an unknown backend", ["run", "--backend", "pbs"], '"pbs"'],
