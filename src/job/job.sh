@@ -79,13 +79,18 @@ put "start.$emx2_run" "\"pid\":$$,\"start\":$start" || exit 94
 signal='' signal_at=0 emx2_status=.status.$emx2_run.$emx2_job.$$
 on_signal() {
   deaf
-  # USR1 warns of the time limit, and hides no later end.
-  if [ -z "$signal" ] || [ "$signal" = USR1 ]; then
-    signal=$1 signal_at=$(now)
-    put "stop.$emx2_run" "\"start\":$start,\"signal\":\"$signal\",\"at\":$signal_at"
-  fi
-  case $1 in USR1) ;; INT | HUP) kill -s "$1" 0 ;; *) kill -s TERM 0 ;; esac
+  case $signal in '' | USR1) signal=$1 && note_signal ;; esac
+  case $1 in INT | HUP) kill -s "$1" 0 ;; *) kill -s TERM 0 ;; esac
   listen
+}
+note_signal() {
+  signal_at=$(now)
+  put "stop.$emx2_run" "\"start\":$start,\"signal\":\"$signal\",\"at\":$signal_at"
+}
+# USR1 warns of the time limit. It hides no later signal, not even one that comes while it is written down.
+on_usr1() {
+  : "${signal:=USR1}"
+  [ "$signal" != USR1 ] || note_signal
 }
 # The warning before the time limit (sbatch's --signal=B:USR2) ends nothing. It is for the workload's first process alone, as
 # it would be for this one, since most of what a program starts dies of it.
@@ -93,7 +98,7 @@ on_warning() {
   [ -e "$emx2_status" ] || { read -r first <"$emx2_status.pid" && kill -s USR2 "$first"; } 2>/dev/null
 }
 deaf() { trap '' TERM INT HUP USR1 USR2 XCPU; }
-listen() { for s in TERM INT HUP USR1 XCPU; do trap "on_signal $s" "$s"; done; trap on_warning USR2; }
+listen() { for s in TERM INT HUP XCPU; do trap "on_signal $s" "$s"; done; trap on_usr1 USR1; trap on_warning USR2; }
 
 # The highest count of processes killed for memory, from this step's control group up to the job's; null outside of one.
 # Slurm calls a job OUT_OF_MEMORY even where its workload went on and exited 0.
