@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { systemClock } from "../../../src/clock.ts";
 import { courseOptions, expectCourse, generations, residences, submitCourse } from "../course.ts";
 import { onRealSlurm, openSlurmStage, type SlurmStage, slurmBoundMs } from "./real-slurm.ts";
-import { isGone, stepOf } from "./steps.ts";
+import { isGone, stepOf, untilItMayRunAgain } from "./steps.ts";
 
 const table = generations.flatMap((generation) => residences.map((residence) => [generation, residence] as const));
 const untilToldTo = 'while [ ! -e "$HPC_WORK_DIR/go-on" ]; do sleep 0.2; done';
@@ -69,11 +69,9 @@ onRealSlurm("a job's whole course", () => {
     await stage.until("another second has begun", () => second() > started);
     stage.slurm("scontrol", "requeue", slurmJobId);
     await untilSaid(stage, id, /^slurm_state=(PENDING|REQUEUED);/);
-    // A node refuses a second run whose credential is of the second in which the first was killed, or before.
     await stage.until("its first run has left the node", () => isGone(step));
     await stage.until("Slurm has it in the queue", () => stage.slurmJobs(id)[0]?.state === "PENDING");
-    const killed = second();
-    await stage.until("another second has begun since", () => second() > killed);
+    await untilItMayRunAgain(stage);
     stage.slurm("scontrol", "update", `jobid=${slurmJobId}`, "StartTime=now");
     await stage.untilStatus(id, "COMPLETED", slurmBoundMs);
     expect(new TextDecoder().decode(stage.output(id).get("run.txt"))).toBe("run 1\n");

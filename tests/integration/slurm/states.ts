@@ -9,7 +9,7 @@ import { cancelJob } from "../../../src/emulator/submitter.ts";
 import { statusesOf } from "../harness.ts";
 import * as own from "./own-cluster.ts";
 import { slurmBoundMs, textOf } from "./real-slurm.ts";
-import { isGone, isStopped, shellOf, stepOf } from "./steps.ts";
+import { isGone, isStopped, shellOf, stepOf, untilItMayRunAgain } from "./steps.ts";
 
 const { asRoot, cluster, letGo, receipt, runsOf, slurmJobIdOf, untilLetGo, untilTold } = own;
 
@@ -159,6 +159,7 @@ export function statesOfSlurm(where: string): void {
       await asRoot("scontrol", "requeuehold", slurmJobId);
       await untilTold(stage, id, /^slurm_state=(PENDING|REQUEUE_HOLD); .*requeued: Slurm runs it again/);
       await stage.until("its first run is over", () => receipt(stage, id, "exit.a1.0"), slurmBoundMs);
+      await untilItMayRunAgain(stage);
       await asRoot("scontrol", "release", slurmJobId);
       await hurryOn(id, slurmJobId, step);
       await completed(id, 1);
@@ -212,6 +213,7 @@ export function statesOfSlurm(where: string): void {
         async () => (await stateOf(slurmJobId)) === "PENDING",
         slurmBoundMs,
       );
+      await untilItMayRunAgain(stage);
       await asRoot("scontrol", "update", `jobid=${slurmJobId}`, "StartTime=now");
     }
 

@@ -1,6 +1,8 @@
 /** The processes of a run on the node, which is this machine. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "../../../src/clock.ts";
+import type { SlurmStage } from "./real-slurm.ts";
 
 /** The slurmstepd over a job's first batch shell. */
 export function stepOf(jobDir: string): number {
@@ -14,6 +16,13 @@ export function shellOf(jobDir: string): number {
 
 export function isGone(pid: number): boolean {
   return !existsSync(`/proc/${pid}`);
+}
+
+/** Of a run that was killed just now: on 24.11 the node refuses the job's next one that Slurm starts within a second of that. */
+export async function untilItMayRunAgain(stage: Pick<SlurmStage, "until">): Promise<void> {
+  const second = () => Math.floor(systemClock.wall() / 1_000);
+  const killed = second();
+  await stage.until("the node may run it again", () => second() > killed + 1);
 }
 
 export function isStopped(pid: number): boolean {
