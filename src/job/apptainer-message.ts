@@ -24,7 +24,8 @@ export function apptainerFault(exitCode: number | undefined, stderr: readonly st
   if (message === undefined) return undefined;
   for (const { words, ...rule } of rules) {
     const match = words.exec(message);
-    if (match) return { ...rule, cause: rule.cause(match.groups?.["what"] ?? "") };
+    const { what = "", advice } = match?.groups ?? {};
+    if (match) return { ...rule, cause: rule.cause(what), ...(advice && { hint: advice }) };
   }
   // The starter is of few words, and a program's own 1 is the usual end of programs.
   if (exitCode !== 255) return undefined;
@@ -143,13 +144,13 @@ const rules: readonly Rule[] = [
     ...{
       ...operator,
       words:
-        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* can not be read, and its sha256 not be checked|.* is not found|.* --version fails)\b/,
+        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* can not be read, and its sha256 not be checked|.* is not found|.* --version fails)\b(: (?<advice>.+?))?( \(on \S+\))?$/,
     },
     cause: (said) => said,
-    hint: "see the line in the log, which says what to do",
+    hint: "look at it on that node, as the user who runs this",
   },
   {
-    ...{ ...operator, words: /^(?<what>the profile's prelude ended the run with exit code \d+)/ },
+    ...{ ...operator, words: /^(?<what>(what )?the profile's prelude (has left )?ended the run with exit code \d+)/ },
     cause: (said) => said,
     hint: "correct the prelude, or what it needs on that node; its own last words stand before this",
   },

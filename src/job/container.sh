@@ -9,7 +9,10 @@
 # or ends the run with 255, as Apptainer does where it can not start the container.
 unset IFS # emx2_no_eval is one word or none
 emx2_refuse() {
-  echo "job.sh: $* (on $emx2_node)" | tee -a "${emx2_said:-$emx2_dir/.emx2/container-stderr.log}" >&2
+  # Not by tee: a prelude may have lost PATH.
+  echo "job.sh: $* (on $emx2_node)" >>"${emx2_said:-$emx2_dir/.emx2/container-stderr.log}"
+  echo "job.sh: $* (on $emx2_node)" >&2
+  : >"$emx2_dir/.emx2/$emx2_status.prelude" # it is known what has ended the run
   exit 255
 }
 

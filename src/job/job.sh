@@ -127,12 +127,13 @@ workload() {
   trap 'told=yes' TERM INT HUP USR1 USR2 XCPU
   (
     cd "$emx2_dir/$emx2_work" || exit 94
-    echo begun >"$emx2_dir/.emx2/$emx2_status.prelude" || exit 94
+    echo "the profile's prelude ended the run" >"$emx2_dir/.emx2/$emx2_status.prelude" || exit 94
     . "$emx2_dir/.emx2/prelude.sh"
     set +efuxC # the prelude's own; with -x the job's values would be seen
-    : >"$emx2_dir/.emx2/$emx2_status.prelude"
+    echo "what the profile's prelude has left ended the run" >"$emx2_dir/.emx2/$emx2_status.prelude"
     cd "$emx2_dir/$emx2_work" || exit 94
     . "$emx2_dir/.emx2/environment.sh"
+    : >"$emx2_dir/.emx2/$emx2_status.prelude"
     sh -c 'echo "$PPID"' >"$emx2_dir/.emx2/$emx2_status.pid"
     . "$emx2_dir/.emx2/command.sh"
   ) </dev/null
@@ -140,7 +141,7 @@ workload() {
   deaf
   if [ -s "$emx2_status.prelude" ] && { [ -z "$told" ] || [ "$code" = 0 ]; }; then
     # A prelude's `exit 0` is no program's success.
-    echo "job.sh: the profile's prelude ended the run with exit code $code (on $emx2_node)" >&2
+    echo "job.sh: $(cat "$emx2_status.prelude") with exit code $code (on $emx2_node)" >&2
     [ -e again.sh ] && answer=true || answer=null
     code=255
   else

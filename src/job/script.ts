@@ -223,9 +223,9 @@ function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
     'mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" && cd "$emx2_dir/$emx2_work" || exit 125',
     '. "$emx2_dir/.emx2/prelude.sh"',
     "set +efuxC",
-    'cd "$emx2_dir/$emx2_work" && command -v timeout >/dev/null || exit 125',
+    'cd "$emx2_dir/$emx2_work" || exit 125',
     ...apptainerLines(input),
-    `exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c 'command -v "$0" >/dev/null' ${quote(program)}`,
+    `command -v timeout >/dev/null || exit 125; exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c 'command -v "$0" >/dev/null' ${quote(program)}`,
   ]);
   return [{ name: "again.sh", content }];
 }

@@ -121,6 +121,15 @@ describe.each(scriptShells)("in %p", (...shell) => {
     },
   );
 
+  test.concurrent("what a prelude leaves that lets nothing begin is the operator's too", async () => {
+    const left = await play(shell, "exit 0", { profile: { prelude: ["cd() { exit 4; }"] } });
+    expect([left.exit, left.unstarted, left.starts.length]).toEqual([255, true, 0]);
+    expect(left.said).toMatch("job.sh: what the profile's prelude has left ended the run with exit code 4 (on ");
+    const lost = await play(shell, "exit 0", { profile: { prelude: ["unset PATH"] } });
+    expect([lost.exit, lost.unstarted, lost.starts.length]).toEqual([255, true, 0]);
+    expect(lost.stderr).toMatch(/^job\.sh: apptainer is not found: .*\n$/);
+  });
+
   test.concurrent("what a prelude sets of the shell, and names that the script uses, do not reach what follows", async () => {
     const prelude = ["set -euxfC", "node=x run=x status=x job=x code=9 attempt=x", "IFS=/"];
     const { exit, unstarted, said, starts } = await play(shell, "exit 0", { profile: { prelude } });

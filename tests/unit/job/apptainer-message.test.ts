@@ -96,15 +96,27 @@ const seen: readonly [said: string, cause: string, who: string, hint: RegExp][] 
   ],
   [
     "job.sh: the image has no runscript: name its program in the profile (container_entrypoint)",
-    ...(["the image has no runscript", "operator", /line in the log/] as const),
+    ...([
+      "the image has no runscript",
+      "operator",
+      /^name its program in the profile \(container_entrypoint\)$/,
+    ] as const),
   ],
   [
     "job.sh: singularity version 3.8.7-1.el8 has no --mount: Apptainer 1.0 or SingularityCE 3.9 is needed, better 1.1 or 3.10 (on n1)",
-    ...(["singularity version 3.8.7-1.el8 has no --mount", "operator", /line in the log/] as const),
+    ...([
+      "singularity version 3.8.7-1.el8 has no --mount",
+      "operator",
+      /^Apptainer 1\.0 .* better 1\.1 or 3\.10$/,
+    ] as const),
   ],
   [
     "job.sh: /i/tool.sif can not be read, and its sha256 not be checked (on n1)",
-    ...(["/i/tool.sif can not be read, and its sha256 not be checked", "operator", /line in the log/] as const),
+    ...(["/i/tool.sif can not be read, and its sha256 not be checked", "operator", /on that node/] as const),
+  ],
+  [
+    "job.sh: what the profile's prelude has left ended the run with exit code 2 (on n1)",
+    ...(["what the profile's prelude has left ended the run with exit code 2", "operator", /the prelude/] as const),
   ],
   [
     "job.sh: the profile's prelude ended the run with exit code 1 (on n1)",
@@ -112,7 +124,7 @@ const seen: readonly [said: string, cause: string, who: string, hint: RegExp][] 
   ],
   [
     "job.sh: apptainer is not found: install it, correct apptainer.command, or load it in the profile's prelude (on n1)",
-    ...(["apptainer is not found", "operator", /line in the log/] as const),
+    ...(["apptainer is not found", "operator", /^install it, .* prelude$/] as const),
   ],
 ];
 

@@ -50,7 +50,7 @@ function start(asked: Asked = {}): Started {
   const tools = install(seen, programs);
   const around = [
     `export PATH=${quote(tools)}:/usr/bin:/bin; emx2_dir=${quote(dir)} emx2_output=output emx2_work=work.a1.1 emx2_scratch=scratch.a1.1`,
-    `emx2_node=n1 emx2_run=a1.1\n${prelude}\n. "$emx2_dir/.emx2/environment.sh"\n. "$emx2_dir/.emx2/command.sh"`,
+    `emx2_node=n1 emx2_run=a1.1 emx2_status=.status\n${prelude}\n. "$emx2_dir/.emx2/environment.sh"\n. "$emx2_dir/.emx2/command.sh"`,
   ].join("\n");
   const { exitCode, stderr } = Bun.spawnSync([...shell, "-c", around], { env: {} });
   const dump = (name: string) =>
