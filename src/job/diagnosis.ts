@@ -175,6 +175,11 @@ const rules: readonly Rule[] = [
     who: operator,
   },
   {
+    applies: ({ outcome }) => deathBy(outcome) === "SIGKILL" && outcome.noOomKill === true,
+    cause: "the program was killed (SIGKILL), and not by the kernel for memory",
+    who: submitter,
+  },
+  {
     applies: ({ outcome }) => deathBy(outcome) === "SIGKILL",
     cause: "the program was killed (SIGKILL), as the kernel does for memory",
     who: memoryWho,

@@ -191,6 +191,7 @@ function byReceipt(e: Evidence, exit: ExitReceipt): Outcome {
     ...(cause === undefined ? {} : { cause }),
     ...(exit.otherImage ? { imageChanged: true } : {}),
     ...(exit.unstarted === false ? { startable: true } : {}),
+    ...(exit.oomKill === 0 ? { noOomKill: true } : {}),
   };
 }
 

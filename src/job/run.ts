@@ -236,6 +236,8 @@ export interface Outcome {
   readonly unbegun?: true;
   /** Its image can be started on the node: an exit code that is Apptainer's too is its program's. */
   readonly startable?: true;
+  /** The kernel counts what it kills for memory, and has killed nothing of it. */
+  readonly noOomKill?: true;
   readonly used?: Usage;
   /** Where the run's outputs are: `output`, or `output.<attempt>.<restart>` for a later run. */
   readonly outputDir: string;

@@ -102,6 +102,11 @@ describe("diagnose", () => {
     expect(diagnose(job, exit(code)).who).toMatch(who);
   });
 
+  test("a kill is not taken for the kernel's where that has counted none", () => {
+    const said = diagnose(job, { ...exit(137), noOomKill: true, used: { memoryBytes: gb } });
+    expect(said).toEqual({ cause: expect.stringContaining("not by the kernel for memory"), who: "the submitter" });
+  });
+
   test("exit code 255 of an image is perhaps Apptainer's, and 94 without a receipt the batch script's", () => {
     const image = { path: "/i.sif", state: "1", sha256: "ab" };
     expect(diagnose({ ...job, image }, exit(255)).cause).toContain("Apptainer");

@@ -117,11 +117,14 @@ describe.each([
 });
 
 describe("judge", () => {
-  test("what is known of its image's start goes with a run's end", () => {
+  test("what is known of its image's start and of kills for memory goes with a run's end", () => {
     const of = (unstarted?: boolean) =>
       outcomeIn(
         judge(runOf([row("FAILED"), exited(255, unstarted === undefined ? {} : { unstarted }), startAt]), graces),
       );
+    const killed = (oomKill: number | null) =>
+      outcomeIn(judge(runOf([row("FAILED"), exited(137, { oomKill }), startAt]), graces)).noOomKill;
+    expect([killed(0), killed(null), killed(1)]).toEqual([true, undefined, undefined]);
     expect([of(false).startable, of(true).startable, of().startable]).toEqual([true, undefined, undefined]);
   });
 
