@@ -69,6 +69,8 @@ export async function openBreakingProxy(): Promise<BreakingProxy> {
   };
   let server = await listen(onClient, 0);
   const { port } = server.address() as AddressInfo;
+  /** Under way: connections are taken again when the last is over. */
+  let refusals = 0;
 
   const proxy: BreakingProxy = {
     url: `http://${host}:${port}`,
@@ -155,10 +157,12 @@ export async function openBreakingProxy(): Promise<BreakingProxy> {
       client.end(way.answer);
     }
     if (way !== "refuse") return;
-    server.close();
+    refusals += 1;
+    if (refusals === 1) server.close();
     for (const other of clients) other.resetAndDestroy();
     await systemClock.sleep(refusesMs);
-    server = await listen(onClient, port);
+    refusals -= 1;
+    if (refusals === 0) server = await listen(onClient, port);
   }
 
   return proxy;
