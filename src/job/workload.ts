@@ -38,7 +38,8 @@ const mostValueBytes = 1_000_000;
  * `*` stands for any run of characters.
  */
 const neverAllowed = [
-  ...["PATH", "HOME", "ENV", "IFS", "BASH*", "SHELLOPTS", "UID", "EUID", "PPID"],
+  // By the first two Apptainer changes PATH (1.4.5).
+  ...["PREPEND_PATH", "APPEND_PATH", "PATH", "HOME", "ENV", "IFS", "BASH*", "SHELLOPTS", "UID", "EUID", "PPID"],
   ...[
     "CLASSPATH",
     "DOTNET_*",

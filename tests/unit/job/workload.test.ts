@@ -77,7 +77,19 @@ describe("parseWorkload", () => {
 
   test.each(
     [
-      ["PATH", "LD_PRELOAD", "BASH_ENV", "ENV", "IFS", "PYTHONPATH", "SLURM_CONF", "SBATCH_X", "APPTAINER_BIND"],
+      [
+        "PATH",
+        "PREPEND_PATH",
+        "APPEND_PATH",
+        "LD_PRELOAD",
+        "BASH_ENV",
+        "ENV",
+        "IFS",
+        "PYTHONPATH",
+        "SLURM_CONF",
+        "SBATCH_X",
+        "APPTAINER_BIND",
+      ],
       ["SINGULARITYENV_LD_PRELOAD", "APPTAINERENV_PATH", "HPC_OUTPUT_DIR", "EMX2_RUN_ID", "UID", "SHELLOPTS"],
       ["HOME", "PERL5OPT", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "GCONV_PATH", "GLIBC_TUNABLES", "RUBYOPT"],
     ].flat(),
