@@ -56,10 +56,7 @@ const flags = [
 
 /** What is wrong with one entry. */
 export function apptainerArgFault(entry: string): string | undefined {
-  const [, long, longValue] = /^--([a-z][a-z0-9-]*)(?:=(.*))?$/s.exec(entry) ?? [];
-  const [, letter = "", shortValue] = /^-([A-Za-z])(?:=?(.+))?$/s.exec(entry) ?? [];
-  const option = long ?? shortNames[letter];
-  const value = longValue ?? shortValue;
+  const { option, value, shortValue } = optionIn(entry);
   if (option === undefined) return "must be one option an entry, such as --no-mount=cwd";
   const own = ownOptions[option];
   if (own !== undefined) return `must not set --${option}: ${own}`;
@@ -71,6 +68,20 @@ export function apptainerArgFault(entry: string): string | undefined {
     .map(coveredMount)
     .find((mount) => mount !== undefined);
   return covered === undefined ? undefined : `must not cover ${covered}, where a job finds its own files`;
+}
+
+/** What of the host one entry mounts, as it is written. */
+export function boundSources(entry: string): string[] {
+  const { option, value = "" } = optionIn(entry);
+  if (option === "bind") return value.split(",").map((bind) => bind.split(":")[0] ?? "");
+  if (option !== "mount") return [];
+  return [...value.matchAll(/(?:^|,)"?(?:source|src)=([^",]*)/g)].map(([, source = ""]) => source);
+}
+
+function optionIn(entry: string) {
+  const [, long, longValue] = /^--([a-z][a-z0-9-]*)(?:=(.*))?$/s.exec(entry) ?? [];
+  const [, letter = "", shortValue] = /^-([A-Za-z])(?:=?(.+))?$/s.exec(entry) ?? [];
+  return { option: long ?? shortNames[letter], value: longValue ?? shortValue, shortValue };
 }
 
 /** Where in the container it mounts something. */

@@ -42,7 +42,7 @@ export function loadWhole(options: LoadOptions): LoadedConfig {
   const inFile = (problem: ConfigProblem): ConfigProblem => ({ ...problem, file: escapeText(file) });
   const { settings, problems } = checkDocument(document, around);
   if (settings === undefined) throw new ConfigError(problems.map(inFile));
-  const warnings = adviceOn(settings).map(({ path, ...advice }) =>
+  const warnings = adviceOn(settings, around).map(({ path, ...advice }) =>
     inFile({ ...document.place(path), path: dotted(path), ...advice }),
   );
   return { config: { ...resolveConfig(settings, around), warnings }, settings, written: document.value };

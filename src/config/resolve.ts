@@ -4,6 +4,7 @@
  */
 import { dirname } from "node:path";
 import type { Config, Emx2Settings, SlurmSettings, WorkerSettings } from "./config.ts";
+import { type Advice, exposures } from "./exposed.ts";
 import { absolutePath, bindOf, isPlainHttpElsewhere, type Places } from "./places.ts";
 import { profileOf } from "./profile.ts";
 import { durationMs, durationOrNeverMs, sizeBytes } from "./quantities.ts";
@@ -37,9 +38,9 @@ export function resolveConfig(settings: Settings, around: Surroundings): Omit<Co
 }
 
 /** What is accepted and better put right: key and message. */
-export function adviceOn(settings: Settings): { path: (string | number)[]; message: string; hint: string }[] {
-  const { emx2, profiles, apptainer } = settings;
-  const advice: ReturnType<typeof adviceOn> = [];
+export function adviceOn(settings: Settings, around: Surroundings): Advice[] {
+  const { emx2, profiles } = settings;
+  const advice: Advice[] = [];
   for (const key of ["worker_secret", "shared_secret"] as const) {
     if (emx2[key] === undefined) continue;
     const message = "the secret stands in the configuration itself";
@@ -52,13 +53,7 @@ export function adviceOn(settings: Settings): { path: (string | number)[]; messa
   if (Object.keys(profiles).length === 0) {
     advice.push({ path: ["profiles"], message: "no profile is configured", hint: "without one no job is claimed" });
   }
-  for (const [index, bind] of apptainer.bind_paths.entries()) {
-    const [source = ""] = bind.split(":");
-    if (!`${apptainer.tmp_dir}/`.startsWith(`${source.replace(/\/+$/, "")}/`)) continue;
-    const message = "holds tmp_dir: every container sees the directories of all jobs, and what steers them";
-    const hint = "bind directories beside it";
-    advice.push({ path: ["apptainer", "bind_paths", index], message, hint });
-  }
+  advice.push(...exposures(settings, stateDir(settings.worker, around), around));
   for (const [key, profile] of Object.entries(profiles)) {
     if (profile.allow_command && profile.container_entrypoint) {
       const message = "has no effect beside container_entrypoint: that is what runs";

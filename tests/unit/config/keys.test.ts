@@ -217,6 +217,21 @@ describe("what values come to", () => {
     for (const bind of ["/scratch2", "/scratch/shared:/x"]) expect(warned(bind)).toEqual([]);
   });
 
+  test("so is one that holds the secret, the state or the user's keys, in apptainer_args too", () => {
+    const worker = "state_dir: /var/emx2/state";
+    const profiles = (arg: string) => `p/q: {sif_image: i.sif, apptainer_args: ['${arg}']}`;
+    const said = (more: Parameters<typeof configText>[0]) =>
+      load(box, configText({ worker, ...more })).warnings.map(({ path, message }) => `${path} ${message}`);
+    expect(said({ apptainer: `bind_paths: ['${box.directory}:/d']` })).toEqual([
+      "apptainer.bind_paths[0] holds the secret, this user's ~/.ssh: every job in an image sees it",
+    ]);
+    for (const arg of ["--bind=/x,/var/emx2:/h", "-B/var/emx2", "--mount=type=bind,src=/var/emx2,dst=/h"])
+      expect(said({ profiles: profiles(arg) })).toEqual([
+        expect.stringMatching(/apptainer_args\[0\] holds state_dir:/),
+      ]);
+    expect(said({ profiles: profiles("--bind=/var/emx2/images") })).toEqual([]);
+  });
+
   test("a place for what stays, where nothing stays, is accepted with a warning that says where", () => {
     const { warnings } = load(box, configText({ profile: "posix_output_dir: /results" }));
     expect(warnings.map(({ path }) => path)).toEqual(['profiles."p/q".posix_output_dir']);
