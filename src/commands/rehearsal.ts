@@ -28,7 +28,7 @@ export interface Rehearsal {
   readonly isTrial?: boolean;
 }
 
-/** The scheduler ends what it was asked to end within this, or nobody waits for it any longer. */
+/** The scheduler ends what it was asked to end within this, or nobody waits for it any longer than for its receipt. */
 const endingMs = 45_000;
 
 /** Each job as it was seen last. Those that are not closed were still going on when there was no time left. */
@@ -68,7 +68,7 @@ export async function rehearse(emx2: ServedEmulator, rehearsal: Rehearsal): Prom
       });
     for (const id of jobs.keys()) cancelJob(emx2.state, id);
     endWithTheLast();
-    timers.push(clock.timer(endingMs, () => over.abort()));
+    timers.push(clock.timer(endingMs + config.worker.waits.receiptMs, () => over.abort()));
   };
   timers.push(clock.timer(patienceMs, end));
   if (signal.aborted) end();

@@ -44,6 +44,7 @@ export function verdictsOf(trial: Trial): CheckItem[] {
       visibility,
       clocks,
       imageOnNode,
+      inside,
       architecture,
       start,
       userNamespaces,
@@ -56,9 +57,9 @@ export function verdictsOf(trial: Trial): CheckItem[] {
   ];
 }
 
-/** It COMPLETED, and all of its outputs came back. */
-export function isProved({ job, received }: Trial): boolean {
-  return job?.closed?.status === "COMPLETED" && received.fault === undefined;
+/** It COMPLETED, all of its outputs came back, and nothing else that was looked at has failed. */
+export function isProved(verdicts: readonly CheckItem[]): boolean {
+  return verdicts.every(({ result }) => result !== "failed");
 }
 
 function jobVerdict({ job }: Trial): CheckItem {
@@ -203,6 +204,13 @@ function imageOnNode({ profile, job, shown: { node }, image }: Trial): CheckItem
     return ok(item, `${path} is another file there, and has the sha256 of the profile`);
   if (!isSame) return failed(item, `${path} is another file there than here`, "put it on storage that the nodes share");
   return ok(item, `${path} is there as it is here`);
+}
+
+/** An image without a shell shows nothing, but then it was not started for a look either. */
+function inside({ job, shown: { node, image } }: Trial): CheckItem | undefined {
+  if (node?.startExit !== 0 || image !== undefined || job?.closed?.status !== "COMPLETED") return undefined;
+  const detail = `nothing was seen from inside the image, though ${node.starter ?? "its program"} says that it ran`;
+  return failed("image", detail, "see whether apptainer.command, or what the prelude loads, starts a container at all");
 }
 
 const machineNames: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64", ppc64: "ppc64le" };

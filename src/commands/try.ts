@@ -1,7 +1,7 @@
 /**
  * `try PROCESSOR/PROFILE`: one job of a configured profile on the real Slurm and image, against an embedded EMX2. Neither the
  * real one nor its secret is needed, and a daemon at work with the same configuration is not disturbed. Exit 0 only if the job
- * COMPLETED and all of its outputs came back.
+ * COMPLETED, all of its outputs came back, and nothing else that was looked at has failed.
  */
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
@@ -10,7 +10,9 @@ import { onDisk } from "../artifacts/storage-fault.ts";
 import { systemClock as clock } from "../clock.ts";
 import { nearestName } from "../config/check.ts";
 import type { Config } from "../config/config.ts";
-import { slurmFaults } from "../daemon/checks.ts";
+import { failed } from "../daemon/checks/item.ts";
+import { type CheckItem, slurmFaults } from "../daemon/checks.ts";
+import { gigabytes, spaceIn } from "../daemon/free-space.ts";
 import type { NewContent } from "../emulator/submitter.ts";
 import { StorageError } from "../errors.ts";
 import type { Profile } from "../job/profile.ts";
@@ -64,7 +66,10 @@ export const tryOut = defineCommand({
     const inputs = await inputsOf(files ?? []);
     const look = { columns: columnsOf(process.stdout, process.env), colors: colorsOf(process.stdout) };
     // A daemon would wait for it, and so would the one that is to be tried.
-    const faults = await slurmFaults({ config, clock, log: log(), signal: signalOf(data) });
+    const faults = [
+      ...(await slurmFaults({ config, clock, log: log(), signal: signalOf(data) })),
+      ...(await roomFaults(config)),
+    ];
     for (const fault of faults) writeToStderr(`${checkText(fault, look)}\n`);
     if (faults.length > 0) return exitCodes.failed;
     const place = await makePlace(config, profile, clock.uuid());
@@ -79,7 +84,7 @@ export const tryOut = defineCommand({
       isTold = true;
       const report = reportOf(trial, keep ? place.dir : undefined);
       console.log(given.json ? JSON.stringify(trialJson(report), null, 2) : `\n${trialText(report, look)}`);
-      return isProved(trial) ? exitCodes.done : exitCodes.failed;
+      return isProved(report.verdicts) ? exitCodes.done : exitCodes.failed;
     } finally {
       if (!isTold) log().warn("the trial's directory is left, since its Slurm job may be at work", { dir: place.dir });
       await removePlace(place, keep).catch((error: unknown) => {
@@ -89,6 +94,16 @@ export const tryOut = defineCommand({
     }
   },
 });
+
+/** A tmp_dir that can not be used is told where the trial's directory is made. */
+async function roomFaults({ apptainer: { tmpDir }, worker: { minFreeDiskBytes } }: Config): Promise<CheckItem[]> {
+  const space = await spaceIn(clock, tmpDir);
+  if (typeof space === "string" || space.freeBytes >= minFreeDiskBytes) return [];
+  const detail = `${tmpDir} has ${gigabytes(space.freeBytes)} free, worker.min_free_disk asks for ${gigabytes(minFreeDiskBytes)}`;
+  return [
+    failed("tmp_dir", detail, "free some space, or lower worker.min_free_disk: below it a daemon claims nothing"),
+  ];
+}
 
 function profileMeant(given: string, { profiles }: Config): Profile {
   const nameOf = ({ processor, profile }: Profile) => `${processor}/${profile}`;

@@ -32,6 +32,7 @@ interface Changes {
   readonly prelude?: readonly string[];
   /** What the prelude wrote. */
   readonly wrote?: string;
+  readonly isSeenInside?: boolean;
 }
 
 function trialWith({
@@ -45,6 +46,7 @@ function trialWith({
   sha256,
   prelude = [],
   wrote = "",
+  isSeenInside = true,
 }: Changes): Trial {
   const closed = { at: 0, status: "COMPLETED", why: "reported COMPLETED" } as const;
   const run = { stage: "ended", outcome: { ...outcome, ...end }, stderrTail: [] } as const;
@@ -65,7 +67,11 @@ function trialWith({
     },
     stored: {} as StoredJob,
     job: job === null ? undefined : ({ id: "j1", closed, run, outputs: {}, waits: {}, ...job } as unknown as Job),
-    shown: { prelude: wrote, node: { ...node, ...seen }, ...(met === null ? {} : { files: met }) },
+    shown: {
+      ...{ prelude: wrote, node: { ...node, ...seen } },
+      ...(isSeenInside ? { image: { gpus: seen.gpus ?? node.gpus, places: node.places } } : {}),
+      ...(met === null ? {} : { files: met }),
+    },
     received: { files: [{ path: "r", bytes: 3, sha256: "00" }], ...(fault === undefined ? {} : { fault }) },
     image: { bytes: 10, mtimeS: 20 },
     mount,
@@ -78,7 +84,7 @@ function failedBy(changes: Changes) {
 
 test("where all is well, every verdict is ok, and the profile is proved", () => {
   expect(failedBy({})).toEqual([]);
-  expect(isProved(trialWith({}))).toBe(true);
+  expect(isProved(verdictsOf(trialWith({})))).toBe(true);
   expect(verdictsOf(trialWith({})).map(({ item }) => item)).toEqual([
     ...["job", "outputs", "memory", "time", "tmp_dir", "files between node and here", "clock of the node"],
     ...["image on the node", "image start-up", "user namespaces", "FUSE", "GPU", "CPUs"],
@@ -144,7 +150,7 @@ describe("not proved, and why", () => {
     ],
     ["outputs missing", { fault: "r is not what its hash says" }, "outputs", "not what its hash says", ""],
   ])("%s", (_, changes, item, words, fix) => {
-    expect(isProved(trialWith(changes))).toBe(false);
+    expect(isProved(verdictsOf(trialWith(changes)))).toBe(false);
     const verdict = failedBy(changes).find(({ result }) => result === "failed");
     expect(verdict?.item).toBe(item);
     expect(verdict?.detail).toContain(words);
@@ -152,7 +158,7 @@ describe("not proved, and why", () => {
   });
 });
 
-describe("proved, and worth a look", () => {
+describe("worth a look, and not proved where it failed", () => {
   const near = { used: { memoryBytes: 4 * gigabyte, maxRssBytes: 3.9 * gigabyte } };
   const here = { name: `${hostname().split(".")[0]}.cluster` };
   const on = (kind: string) => ({ point: "/jobs", kind, source: "x", options: [] });
@@ -203,13 +209,14 @@ describe("proved, and worth a look", () => {
       "image on the node",
       "not there as it was looked at here before",
     ],
+    ["no container, though its program says so", { isSeenInside: false }, "image", "nothing was seen from inside"],
     ["no user namespaces", { node: { userNamespaces: false, startExit: 255 } }, "user namespaces", "refuses them"],
     ["no GPU", { node: { gpus: [], slurmGpus: "0" } }, "GPU", "asked 1, Slurm gave 0, and the job saw none"],
   ])("%s", (_, changes, item, words) => {
     expect(failedBy(changes)).toMatchObject([{ item }]);
     expect(failedBy(changes)[0]?.detail).toContain(words);
     expect(failedBy(changes)[0]?.fix).not.toBe("");
-    expect(isProved(trialWith(changes))).toBe(true);
+    expect(isProved(verdictsOf(trialWith(changes)))).toBe(failedBy(changes)[0]?.result === "warning");
   });
 
   test.each<[string, Changes]>([
@@ -220,6 +227,7 @@ describe("proved, and worth a look", () => {
     ["a prelude that has said nothing", { prelude: ["ml x"] }],
     ["a copy of an image that is held to its hash", { sha256: "ab", node: { imageMtimeS: 21 } }],
     ["how long an image took that did not start", { node: { startMs: 45_000, startExit: 255 } }],
+    ["an image without a shell", { isSeenInside: false, node: { startExit: 255 } }],
     ["a job that asks for no GPU", { gpus: null, node: { gpus: [] } }],
   ])("nothing is said of %s", (_, changes) => {
     expect(failedBy(changes)).toEqual([]);
