@@ -38,7 +38,7 @@ const ownWords = /^(\u001b\[\d*m)*(FATAL: {3}|ERROR {2}: |Error for command "\w+
 
 const byHand = {
   who: "operator",
-  hint: "run the image by hand on that node, as .emx2/command.sh in the job directory does",
+  hint: "run the image by hand on that node, as .emx2/command.sh in the job directory does (`try --keep` leaves one)",
 } as const;
 
 interface Rule extends Omit<ApptainerFault, "cause"> {
@@ -144,7 +144,7 @@ const rules: readonly Rule[] = [
     ...{
       ...operator,
       words:
-        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* can not be read, and its sha256 not be checked|.* is not found|.* --version fails)\b(: (?<advice>.+?))?( \(on \S+\))?$/,
+        /^(?<what>.* has no --mount|the image has no runscript|.* is not the image whose sha256 was checked|.* can not be read, and its sha256 not be checked|.* is not found|.* is neither Apptainer nor Singularity|.* --version fails)\b(: (?<advice>.+?))?( \(on \S+\))?$/,
     },
     cause: (said) => said,
     hint: "look at it on that node, as the user who runs this",

@@ -39,7 +39,11 @@ case $emx2_version in
     [ "$emx2_minor" -ge 10 ] || emx2_no_eval=''
     ;;
 esac
-case $emx2_version in apptainer*) emx2_prefix=APPTAINER ;; esac
+case $emx2_version in
+  apptainer*) emx2_prefix=APPTAINER ;;
+  singularity*) ;;
+  *) emx2_refuse "$emx2_apptainer is neither Apptainer nor Singularity: $emx2_version" ;;
+esac
 
 # Hours may lie between the look at the image and now, and a node may see another file under its name: another one, or a copy.
 # What was seen of it lies in `image`: size, times of change and inode as stat spells them; then the hash that it is held to.
@@ -53,6 +57,6 @@ elif [ -n "$emx2_sha256" ]; then
     emx2_refuse "$emx2_image can not be read, and its sha256 not be checked"
   [ "${emx2_sum%% *}" = "$emx2_sha256" ] ||
     emx2_refuse "$emx2_image is not the image whose sha256 was checked: it was replaced since, or the node sees another one"
-elif [ "${emx2_facts% * *}" != "${emx2_found% * *}" ]; then
+elif [ -n "$emx2_found" ] && [ "${emx2_facts% * *}" != "${emx2_found% * *}" ]; then
   : >"$emx2_dir/.emx2/other-image.$emx2_run"
 fi

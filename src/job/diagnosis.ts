@@ -164,6 +164,16 @@ const rules: readonly Rule[] = [
     hint: (end) => (end.outcome.said?.program?.isMemory ? memoryHint(end) : end.outcome.said?.program?.hint),
   },
   {
+    applies: ({ outcome }) => outcome.proof !== "receipt" && outcome.exitCode === 0 && outcome.signal === 9,
+    cause: "the batch script was killed (SIGKILL)",
+    who: `${operator}, where --signal or the prelude did it; ${site}`,
+  },
+  {
+    applies: ({ job, outcome }) => job.image !== undefined && deathBy(outcome) === "SIGBUS",
+    cause: "the program crashed (SIGBUS, exit code 135), as it also does where a part of its image can not be read",
+    who: `${submitter}; ${operator}, where other programs of the image do so too: is the image damaged?`,
+  },
+  {
     applies: ({ job, outcome }) => job.image !== undefined && outcome.exitCode === 255 && !outcome.startable,
     cause: "exit code 255: Apptainer's own where the image could not be started, or the program's",
     who: operator,

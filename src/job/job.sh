@@ -130,6 +130,7 @@ workload() {
     echo "the profile's prelude ended the run" >"$emx2_dir/.emx2/$emx2_status.prelude" || exit 94
     . "$emx2_dir/.emx2/prelude.sh"
     set +efuxC # the prelude's own; with -x the job's values would be seen
+    unalias -a
     echo "what the profile's prelude has left ended the run" >"$emx2_dir/.emx2/$emx2_status.prelude"
     cd "$emx2_dir/$emx2_work" || exit 94
     . "$emx2_dir/.emx2/environment.sh"
@@ -145,12 +146,16 @@ workload() {
     [ -e again.sh ] && answer=true || answer=null
     code=255
   else
-    # `apptainer run` says this of an image without a runscript, and exits 0.
+    answer=''
+    # `apptainer run` says this of an image without a runscript, and exits 0; so may a program.
     if [ "$code" = 0 ] && tail -c 4096 container-stdout.log | tail -n 2 | grep -q '^There is no runscript defined for this container'; then
-      echo 'job.sh: the image has no runscript: name its program in the profile (container_entrypoint)' >>container-stderr.log
       code=255
+      answer=$(unstarted)
+      if [ "$answer" = false ]; then code=0; else
+        echo 'job.sh: the image has no runscript: name its program in the profile (container_entrypoint)' >>container-stderr.log
+      fi
     fi 2>/dev/null
-    answer=$(unstarted)
+    [ -n "$answer" ] || answer=$(unstarted)
   fi
   echo "$code $answer" >"$emx2_status.part" && mv -f "$emx2_status.part" "$emx2_status"
 }

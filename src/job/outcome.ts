@@ -212,7 +212,7 @@ function failureCause(exit: ExitReceipt, result: Outcome["result"], state?: Slur
   // The state says why the signal came.
   if (state !== undefined && state !== "FAILED" && exit.signal !== null) return undefined;
   if (exit.how === "wrapper-killed")
-    return "the shell that waited for the program was killed: its exit code is not known";
+    return "the shell that waited for the program left no exit code: it was killed, or the job directory was full";
   return exit.signal === null ? undefined : `ended after signal ${exit.signal}`;
 }
 

@@ -10,6 +10,7 @@
 import containerScript from "./container.sh" with { type: "text" };
 import jobScript from "./job.sh" with { type: "text" };
 import type { ApptainerSettings, Bind, ImageWorkload, Profile } from "./profile.ts";
+import startableScript from "./startable.sh" with { type: "text" };
 import { trialFiles } from "./trial.ts";
 import { type CommandRule, type EnvironmentEntry, parseWorkload, type Workload } from "./workload.ts";
 
@@ -204,12 +205,11 @@ function insideOf(input: ScriptInput): readonly string[] | undefined {
     : undefined;
 }
 
-/** In seconds; an image that takes longer to do nothing is as good as none. */
-const againSeconds = 60;
+const againSeconds = 60; // an image that takes longer to do nothing is as good as none
 
 /**
  * Starts the image as for the workload, but with nothing of the submitter's: no arguments, no variables, no inputs, and
- * directories that no job has written to. Fails where the workload could not have begun; exits 125, as timeout(1) does, where
+ * directories that no job has written to, for a look at the program. Fails where the workload could not have begun; exits 125, as timeout(1) does, where
  * that can not be told. With the host's own mounts there is no telling what a job may have done, and no such file.
  */
 function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
@@ -222,10 +222,10 @@ function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
     "emx2_output=.emx2/again/output emx2_work=.emx2/again/work emx2_scratch=.emx2/again/scratch emx2_said=/dev/null",
     'mkdir -p "$emx2_dir/$emx2_output" "$emx2_dir/$emx2_work" "$emx2_dir/$emx2_scratch" && cd "$emx2_dir/$emx2_work" || exit 125',
     '. "$emx2_dir/.emx2/prelude.sh"',
-    "set +efuxC",
+    "set +efuxC; unalias -a",
     'cd "$emx2_dir/$emx2_work" || exit 125',
     ...apptainerLines(input),
-    `command -v timeout >/dev/null || exit 125; exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c 'command -v "$0" >/dev/null' ${quote(program)}`,
+    `command -v timeout >/dev/null || exit 125; exec timeout -k 5 ${againSeconds} ${words.join(" \\\n  ")} -c ${quote(startableScript)} ${quote(program)}`,
   ]);
   return [{ name: "again.sh", content }];
 }

@@ -2,11 +2,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { appendFileSync, copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { onImages, openImageStage, shellOf, submitProgram, tool } from "./images.ts";
+import { bare, onImages, openImageStage, shellOf, submitProgram, tool } from "./images.ts";
 import { type SlurmStage, slurmBoundMs, textOf } from "./real-slurm.ts";
 
 const profiles = {
   unbound: { ...shellOf, apptainer_args: ["--bind=/nowhere/at/all:/data"] },
+  bare: { sif_image: bare },
   unloaded: { ...shellOf, prelude: ["exit 0"] },
   honest: shellOf,
   checked: { ...shellOf, sif_image: "images/checked.sif", sbatch_args: ["--hold"] },
@@ -36,10 +37,15 @@ onImages("a profile", () => {
   };
 
   test("whose image can not be started three times, or whose prelude ends its runs, is held, with the cause, and no job can bring that about", async () => {
-    const unstarted = [threeFail("unbound", "echo never"), threeFail("unloaded", "echo never")];
+    const unstarted = [
+      threeFail("bare", "echo never"),
+      threeFail("unbound", "echo never"),
+      threeFail("unloaded", "echo never"),
+    ];
     await Promise.all([...unstarted, threeFail("honest", forgery)]);
-    await stage.until("two profiles are held", async () => (await held()).length > 1, slurmBoundMs);
+    await stage.until("three profiles are held", async () => (await held()).length > 2, slurmBoundMs);
     expect((await held()).toSorted((a, b) => (a.profile < b.profile ? -1 : 1))).toMatchObject([
+      { profile: "bare/default", cause: "the image has no runscript" },
       { profile: "unbound/default", cause: "/nowhere/at/all, which is to be bound, is not there on the node" },
       { profile: "unloaded/default", cause: "the profile's prelude ended the run with exit code 0" },
     ]);

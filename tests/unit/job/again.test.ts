@@ -1,10 +1,12 @@
 /** Whether a container that did not begin is the operator's to mend: its image is started once more, without the job. */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256Hex } from "../../../src/emx2/signature.ts";
 import type { ImageWorkload, Profile } from "../../../src/job/profile.ts";
 import { quote, seenImageFile } from "../../../src/job/script.ts";
+import startable from "../../../src/job/startable.sh" with { type: "text" };
 import { hostProfile, jobDirectory, runToEnd, shells } from "./job-directory.ts";
 
 const workload: ImageWorkload = {
@@ -86,7 +88,7 @@ describe.each(scriptShells)("in %p", (...shell) => {
     expect(starts).toHaveLength(2);
     const [first, second] = starts;
     expect(first?.argv).toContain("--patient 17");
-    expect(second?.argv).toMatch(/\/images\/tool\.sif \/bin\/sh -c command -v "\$0" >\/dev\/null \/opt\/run $/);
+    expect(second?.argv).toMatch(/\/images\/tool\.sif \/bin\/sh -c found=\$\(command -v "\$0"\).* \/opt\/run $/s);
     expect(second?.argv).toContain("/.emx2/again/work");
     for (const text of [second?.argv, second?.environ]) expect(text).not.toMatch(/patient|SECRET|hush|APPTAINERENV_/);
   });
@@ -106,6 +108,31 @@ describe.each(scriptShells)("in %p", (...shell) => {
   ])("%s is no image that can not be started", async (_, lines, code, answer, count) => {
     const { exit, unstarted, starts } = await play(shell, lines);
     expect([exit, unstarted, starts.length]).toEqual([code, answer, count]);
+  });
+
+  test.concurrent("what says that it has no runscript is a program, where the image shows that it has one", async () => {
+    const words = "echo 'There is no runscript defined for this container'";
+    expect(await play(shell, `[ -n "$again" ] || ${words}`)).toMatchObject({ exit: 0, unstarted: false });
+    expect(await play(shell, `[ -z "$again" ] || exit 1; ${words}`)).toMatchObject({ exit: 255, unstarted: true });
+  });
+
+  test.each([
+    ["/bin/ls", 0],
+    ["ls", 0],
+    ["test", 0],
+    ["good", 0],
+    ["absent", 1],
+    ["closed", 1],
+    [".", 1],
+    ["lost", 1],
+  ])("of the program %s its shell can tell whether it would start", (program, code) => {
+    const dir = mkdtempSync(join(tmpdir(), "emx2-startable-"));
+    writeFileSync(join(dir, "good"), "#! /bin/sh -e\n", { mode: 0o755 });
+    writeFileSync(join(dir, "closed"), "#!/bin/sh\n", { mode: 0o644 });
+    writeFileSync(join(dir, "lost"), "#!/opt/no/such/python -u\n", { mode: 0o755 });
+    const path = program.includes("/") || ["ls", "test"].includes(program) ? program : join(dir, program);
+    expect(Bun.spawnSync([...shell, "-c", startable, path]).exitCode).toBe(code);
+    rmSync(dir, { recursive: true });
   });
 
   test.concurrent.each([

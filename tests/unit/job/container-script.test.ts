@@ -171,7 +171,6 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))(
       ["apptainer version 2.0.1", "APPTAINER"],
       ["singularity-ce version 3.10.0", "SINGULARITY"],
       ["singularity-ce version 4.1.5-bookworm", "SINGULARITY"],
-      ["something else", "SINGULARITY"],
     ])("%s: values pass as they are", (version, prefix) => {
       const { argv, environment } = start({ shell, parameters, programs: { apptainer: version } });
       expect(argv).toContain("--no-eval");
@@ -199,6 +198,11 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))(
       });
       const broken = start({ shell, programs: { apptainer: "'; exit 3; '" } });
       expect(broken).toMatchObject({ exitCode: 255, stderr: expect.stringContaining("apptainer --version fails") });
+      const other = start({ shell, programs: { apptainer: "true (GNU coreutils) 9.1" } });
+      expect(other).toMatchObject({
+        exitCode: 255,
+        stderr: expect.stringContaining("neither Apptainer nor Singularity"),
+      });
     });
 
     test("the other name is taken where that alone is on PATH, and neither is a reason", () => {
