@@ -42,7 +42,7 @@ esac
 case $emx2_version in
   apptainer*) emx2_prefix=APPTAINER ;;
   singularity*) ;;
-  *) emx2_refuse "$emx2_apptainer is neither Apptainer nor Singularity: $emx2_version" ;;
+  *) emx2_refuse "$emx2_apptainer is neither Apptainer nor Singularity: correct apptainer.command, or the prelude" ;;
 esac
 
 # Hours may lie between the look at the image and now, and a node may see another file under its name: another one, or a copy.

@@ -210,6 +210,14 @@ const setUps: readonly SetUp[] = [
     line: { item: "profile copy/default", result: "failed", detail: /Invalid account/, fix: /sacctmgr show assoc/ },
   },
   {
+    fault: "apptainer.command is another program",
+    options: {
+      profiles: { copy: { program: "", host_entrypoint: "", sif_image: "/dev/null" } },
+      apptainer: { command: "/bin/true" },
+    },
+    line: { item: "Apptainer", result: "failed", detail: /neither Apptainer nor Singularity: true/, fix: /command/ },
+  },
+  {
     fault: "a host program is missing",
     spoil: (stage) => rmSync(join(stage.dir, "programs", "copy.sh")),
     line: {

@@ -95,7 +95,9 @@ async function apptainer({ clock, signal, config, env }: ProgramParts): Promise<
     return warning(item, `${command} is not found on this host`, fix);
   }
   if (!succeeded(version)) return failed(item, failureLine(version), `run ${shellWord(command)} --version by hand`);
-  const words = version.stdout.trim();
+  const words = version.stdout.trim().split("\n", 1)[0] ?? "";
+  if (!/^(apptainer|singularity)/.test(words))
+    return failed(item, `${command} is neither Apptainer nor Singularity: ${words}`, "correct apptainer.command");
   if (evaluates(words))
     return warning(
       item,
