@@ -156,6 +156,20 @@ test(
 );
 
 test(
+  "where a daemon would claim nothing for want of room nothing is made, and that is said",
+  async () => {
+    await using stage = await openWith("true", { worker: { min_free_disk: "1000000G" } });
+    const { exitCode, stderr } = await stage.start("try", "it/default").ended();
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 1,
+      stderr: expect.stringMatching(/^failed {3}tmp_dir: .*min_free_disk/),
+    });
+    expect(leftOf(stage)).toEqual([]);
+  },
+  testMs,
+);
+
+test(
   "where Slurm can not be asked nothing is made, and that is said at once",
   async () => {
     await using stage = await openWith("true", { slurm: { bin_dir: "/nowhere" } });

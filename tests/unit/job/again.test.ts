@@ -158,7 +158,12 @@ describe.each(scriptShells)("in %p", (...shell) => {
   });
 
   test.concurrent("what a prelude sets of the shell, and names that the script uses, do not reach what follows", async () => {
-    const prelude = ["set -euxfC", "node=x run=x status=x job=x code=9 attempt=x", "IFS=/"];
+    const prelude = [
+      "set -euxfC",
+      "node=x run=x status=x job=x code=9 attempt=x",
+      "IFS=/",
+      "alias exec=echo export=echo",
+    ];
     const { exit, unstarted, said, starts } = await play(shell, "exit 0", { profile: { prelude } });
     expect([exit, unstarted, starts.length]).toEqual([0, false, 1]);
     expect(said).not.toContain("hush");

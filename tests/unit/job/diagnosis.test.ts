@@ -107,6 +107,13 @@ describe("diagnose", () => {
     expect(said).toEqual({ cause: expect.stringContaining("not by the kernel for memory"), who: "the submitter" });
   });
 
+  test("a batch script that was killed, and a program whose image may be damaged, are told as such", () => {
+    expect(diagnose(job, failed({ exitCode: 0, signal: 9 })).cause).toBe("the batch script was killed (SIGKILL)");
+    const image = { path: "/i.sif", state: "1", sha256: "ab" };
+    expect(diagnose({ ...job, image }, exit(135)).cause).toMatch(/SIGBUS.*part of its image can not be read/);
+    expect(diagnose(job, exit(135)).cause).toMatch(/^the program crashed \(SIGBUS, exit code 135\)$/);
+  });
+
   test("exit code 255 of an image is perhaps Apptainer's, and 94 without a receipt the batch script's", () => {
     const image = { path: "/i.sif", state: "1", sha256: "ab" };
     expect(diagnose({ ...job, image }, exit(255)).cause).toContain("Apptainer");
