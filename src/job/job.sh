@@ -26,7 +26,8 @@
 #   done.ATTEMPT.R       {.., exit, manifest_sha256}    the manifest is whole, or null: there will be none; made of a run that
 #                        ended well where seal is there: its limit in seconds, from the first listing to the manifest
 #
-# Exit code: the workload's; 255 also where there was none, since the prelude ended the run; 93 lease lost; 94 the job directory cannot be read or written.
+# Exit code: the workload's; 255 also where there was none, since the prelude ended the run; 93 lease lost; 94 the job
+# directory cannot be read or written.
 umask 027
 emx2_dir=$1 attempt=$2
 emx2_job=${SLURM_JOB_ID:-${EMX2_RUN_ID:-}} restart=${SLURM_RESTART_COUNT:-0}
@@ -148,7 +149,8 @@ workload() {
   else
     answer=''
     # `apptainer run` says this of an image without a runscript, and exits 0; so may a program.
-    if [ "$code" = 0 ] && tail -c 4096 container-stdout.log | tail -n 2 | grep -q '^There is no runscript defined for this container'; then
+    if [ "$code" = 0 ] && tail -c 4096 container-stdout.log | tail -n 2 |
+      grep -q '^There is no runscript defined for this container'; then
       code=255
       answer=$(unstarted)
       if [ "$answer" = false ]; then code=0; else
@@ -168,7 +170,8 @@ unstarted() {
     1) tail -c 65536 container-stderr.log | grep -qE '(FATAL:   |ERROR  : |Error for command ")' || { echo false; return; } ;;
     *) echo false; return ;;
   esac
-  [ -e again.sh ] || { echo null; return; }
+  # After a signal SIGKILL is near, and the exit code is not written down yet.
+  [ -e again.sh ] && [ -z "$told" ] || { echo null; return; }
   (. "$emx2_dir/.emx2/again.sh") </dev/null >again.log 2>&1
   case $? in
     0) echo false ;;

@@ -184,7 +184,7 @@ export interface ExitReceipt {
   readonly signal: string | null;
   /** Processes of this job that the kernel killed for memory; null where it can not be read. */
   readonly oomKill: number | null;
-  /** Whether its image can not be started, whatever the job: it was tried once more with nothing of the job's. */
+  /** Whether its prelude ended it, or its image can not be started, whatever the job: tried once more with nothing of the job's. */
   readonly unstarted?: boolean;
   /** The node had another file there than was looked at before the submission. */
   readonly otherImage?: true;

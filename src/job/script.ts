@@ -208,9 +208,9 @@ function insideOf(input: ScriptInput): readonly string[] | undefined {
 const againSeconds = 60; // an image that takes longer to do nothing is as good as none
 
 /**
- * Starts the image as for the workload, but with nothing of the submitter's: no arguments, no variables, no inputs, and
- * directories that no job has written to, for a look at the program. Fails where the workload could not have begun; exits 125, as timeout(1) does, where
- * that can not be told. With the host's own mounts there is no telling what a job may have done, and no such file.
+ * Starts the image as for the workload, but with nothing of the submitter's: no arguments, variables or inputs, and directories
+ * that no job has written to. Fails where the workload could not have begun; exits 125, as timeout(1) does, where that can not
+ * be told. With the host's own mounts there is no telling what a job may have done, and no such file.
  */
 function againFile(input: ScriptInput, { command }: Workload): ScriptFile[] {
   const { workload } = input.profile;

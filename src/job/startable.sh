@@ -1,3 +1,5 @@
+# Fails where the program that is named by $0 could not be started in this image, as far as its shell can tell. With nothing but
+# what that has itself.
 found=$(command -v "$0") || exit 1
 case $found in /*) ;; *) exit 0 ;; esac # the shell's own
 [ -f "$found" ] && [ -x "$found" ] || exit 1

@@ -288,7 +288,7 @@ describe("judge", () => {
     const guess = { ...leased, exit: exitOf(-1, { how: "wrapper-killed" }) };
     const outcome = outcomeIn(judge(runOf([row("FAILED"), guess, startAt]), graces));
     expect(outcome.exitCode).toBeUndefined();
-    expect(outcome.cause).toContain("not known");
+    expect(outcome.cause).toContain("left no exit code");
   });
 
   test("later runs have an output directory of their own", () => {
