@@ -146,6 +146,8 @@ workload() {
     echo "job.sh: $(cat "$emx2_status.prelude") with exit code $code (on $emx2_node)" >&2
     [ -e again.sh ] && answer=true || answer=null
     code=255
+  elif [ -s "$emx2_status.prelude" ]; then
+    answer=null # ended by a signal before its program began
   else
     answer=''
     # `apptainer run` says this of an image without a runscript, and exits 0; so may a program.

@@ -2,6 +2,7 @@
 # of the node and in one of the image, where hardly any program is sure to be.
 #
 #   look.sh WORK OUTPUT TMP     the directories as the job knows them
+echo looked=yes
 has() { command -v "$1" >/dev/null; }
 say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
 # A broken driver can make these hang.

@@ -122,7 +122,7 @@ describe.each(shells.map((shell) => [shell.join(" "), shell] as const))("job.sh 
     child.kill("SIGTERM");
     expect(await child.exited).toBe(143);
     expect(await child.stderr.text()).not.toContain("prelude ended");
-    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 143, signal: "TERM", unstarted: false });
+    expect(receipt(dir, "exit.a1.0")).toMatchObject({ exit: 143, signal: "TERM", unstarted: null });
   });
 
   test("a warning by USR1 hides no later signal", async () => {
